@@ -1,0 +1,1 @@
+//! A black box suite for etcd v2 servers.

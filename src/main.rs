@@ -1,0 +1,2 @@
+//! The etcdynamo program.
+fn main() {}
