@@ -1,0 +1,277 @@
+//! A change of the store: preconditions and mutations as values.
+//!
+//! The planner makes them, a store carries them out: one compiles them to condition and update
+//! expressions, the other calls [`Precondition::holds`] and [`Mutation::apply`]. Both must come
+//! to the same result, which the conformance suite holds. Nothing here knows a v2 rule.
+
+use serde::{Deserialize, Serialize};
+
+use super::index::{EtcdIndex, UnixMs};
+use super::item::{
+    Action, Content, Dir, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WriteId, Writes,
+};
+use super::key::Key;
+
+/// What must hold of an item for a commit to apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is no node: no item, or a tombstone that is not draining.
+    Absent,
+    /// There is a file that is not past its expiration at this time.
+    LiveFile(UnixMs),
+    /// There is a directory that is not past its expiration at this time.
+    LiveDir(UnixMs),
+    /// There is a file, past its expiration or not.
+    File,
+    /// There is a directory, past its expiration or not.
+    Dir,
+    /// The value is this one.
+    Value(Value),
+    /// The modifiedIndex is this one.
+    Modified(EtcdIndex),
+    /// The expiration is this one.
+    Expiration(UnixMs),
+    /// The directory's child stamp is this one.
+    Stamp(Option<EtcdIndex>),
+    /// There is a tombstone that is draining.
+    Draining,
+}
+
+impl Precondition {
+    /// Whether it holds of this item.
+    pub fn holds(&self, item: Option<&Item>) -> bool {
+        let node = item.filter(|item| item.removed.is_none());
+        match self {
+            Precondition::Absent => {
+                item.is_none_or(|item| item.removed.is_some() && !item.is_draining())
+            }
+            Precondition::LiveFile(now) => {
+                node.is_some_and(|node| !node.is_dir() && !node.is_past(*now))
+            }
+            Precondition::LiveDir(now) => {
+                node.is_some_and(|node| node.is_dir() && !node.is_past(*now))
+            }
+            Precondition::File => node.is_some_and(|node| !node.is_dir()),
+            Precondition::Dir => node.is_some_and(Item::is_dir),
+            Precondition::Value(value) => {
+                node.is_some_and(|node| node.content == Content::File(value.clone()))
+            }
+            Precondition::Modified(index) => node.is_some_and(|node| node.modified == *index),
+            Precondition::Expiration(at) => node.is_some_and(|node| node.expiration == Some(*at)),
+            Precondition::Stamp(stamp) => node.is_some_and(|node| node.stamp() == *stamp),
+            Precondition::Draining => item.is_some_and(Item::is_draining),
+        }
+    }
+}
+
+/// What a commit does to an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mutation {
+    /// Write a file.
+    WriteFile {
+        /// The value; none: keep the one that is there.
+        value: Option<Value>,
+        /// Whether the file counts as created now, or keeps its createdIndex.
+        creates: bool,
+        /// The expiration; none: the file stays.
+        expiration: Option<UnixMs>,
+    },
+    /// Make an empty directory, where nothing is or where a file is.
+    MakeDir {
+        /// Whether a child is created with it.
+        stamped: bool,
+        /// The expiration; none: the directory stays.
+        expiration: Option<UnixMs>,
+    },
+    /// Change a directory's expiration. Its modifiedIndex stays, as in etcd.
+    SetDirTtl {
+        /// The expiration; none: the directory stays.
+        expiration: Option<UnixMs>,
+    },
+    /// Note in a directory that a child is created.
+    Stamp,
+    /// Turn the node into a tombstone, which keeps what the node was.
+    Remove {
+        /// The subtree below is yet to be removed.
+        draining: bool,
+        /// When it happens; the tombstone may be purged some time after.
+        now: UnixMs,
+    },
+    /// The subtree below a draining tombstone is gone.
+    EndDrain {
+        /// When it happens.
+        now: UnixMs,
+    },
+}
+
+impl Mutation {
+    /// The item after it. The preconditions hold of `item`.
+    pub fn apply(&self, op: &NodeOp, item: Option<&Item>, id: WriteId) -> Option<Item> {
+        let writes = item.map_or(Writes::first(id), |item| item.writes.then(id));
+        let written = |content, created, expiration| Item {
+            key: op.key.clone(),
+            content,
+            created,
+            modified: id.index,
+            expiration,
+            action: op.action,
+            writes,
+            removed: None,
+        };
+        match self {
+            Mutation::WriteFile { value, creates, expiration } => {
+                let content = match value {
+                    Some(value) => Content::File(value.clone()),
+                    None => item?.content.clone(),
+                };
+                let created = if *creates { id.index } else { item?.created };
+                Some(written(content, created, *expiration))
+            }
+            Mutation::MakeDir { stamped, expiration } => {
+                let dir = Dir { stamp: stamped.then_some(id.index) };
+                Some(written(Content::Dir(dir), id.index, *expiration))
+            }
+            Mutation::SetDirTtl { expiration } => {
+                let content = Content::Dir(Dir { stamp: Some(id.index) });
+                let item = item?.clone();
+                let (expiration, action) = (*expiration, op.action);
+                Some(Item { content, expiration, action, writes, ..item })
+            }
+            Mutation::Stamp => {
+                let content = Content::Dir(Dir { stamp: Some(id.index) });
+                Some(Item { content, ..item?.clone() })
+            }
+            Mutation::Remove { draining, now } => {
+                let removed = Some(Removed { draining: *draining, purge_at: purge_at(*now) });
+                let (modified, action) = (id.index, op.action);
+                Some(Item { modified, action, writes, removed, ..item?.clone() })
+            }
+            Mutation::EndDrain { now } => {
+                let removed = Some(Removed { draining: false, purge_at: purge_at(*now) });
+                Some(Item { removed, ..item?.clone() })
+            }
+        }
+    }
+}
+
+/// When a tombstone that is made now may be purged.
+pub fn purge_at(now: UnixMs) -> UnixMs {
+    now.plus_ms(TOMBSTONE_LIFETIME_MS)
+}
+
+/// What a commit asks of one node's item, and does to it.
+///
+/// Besides its preconditions, an operation applies only over an item whose highest index is
+/// below the commit's. (Ending a drain is the exception: it changes nothing that has an index.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOp {
+    /// The key of the item.
+    pub key: Key,
+    /// What must hold.
+    pub expect: Vec<Precondition>,
+    /// What is done.
+    pub mutation: Mutation,
+    /// What a watcher is told; none: nothing.
+    pub action: Option<Action>,
+}
+
+impl NodeOp {
+    /// Whether it applies over this item in a commit of this index.
+    pub fn applies(&self, item: Option<&Item>, index: EtcdIndex) -> bool {
+        let in_order = matches!(self.mutation, Mutation::EndDrain { .. })
+            || item.is_none_or(|item| item.highest_index() < index);
+        in_order && self.expect.iter().all(|precondition| precondition.holds(item))
+    }
+}
+
+/// A record of the keyspace itself, beside the tree. No client can reach one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Who this cluster is; written once.
+    Identity {
+        /// The layout of the data; a gateway that does not know it must not touch it.
+        schema: u32,
+        /// The cluster's id.
+        cluster_id: u64,
+        /// The id of the one member that all gateways are.
+        member_id: u64,
+    },
+    /// A directory that has a TTL.
+    DirTtl {
+        /// The directory.
+        key: Key,
+        /// When it expires.
+        expiration: UnixMs,
+    },
+    /// A subtree whose removal is under way.
+    Drain {
+        /// The root of the subtree.
+        key: Key,
+        /// The index of the removal.
+        index: EtcdIndex,
+        /// `delete` or `expire`.
+        action: Action,
+    },
+}
+
+/// The kinds of records, each with its part of the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// The one [`Record::Identity`].
+    Identity,
+    /// Directories that have a TTL.
+    DirTtl,
+    /// Removals under way.
+    Drain,
+}
+
+impl RecordKind {
+    /// What the names of these records begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            RecordKind::Identity => "identity",
+            RecordKind::DirTtl => "dir-ttl",
+            RecordKind::Drain => "drain",
+        }
+    }
+
+    /// The name of the record of this kind about this key.
+    pub fn name_for(self, key: &Key) -> String {
+        format!("{}{}", self.prefix(), key.escaped())
+    }
+}
+
+impl Record {
+    /// The record's name, by which it is found and replaced.
+    pub fn name(&self) -> String {
+        match self {
+            Record::Identity { .. } => RecordKind::Identity.prefix().to_owned(),
+            Record::DirTtl { key, .. } => RecordKind::DirTtl.name_for(key),
+            Record::Drain { key, .. } => RecordKind::Drain.name_for(key),
+        }
+    }
+}
+
+/// One part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// On a node's item.
+    Node(NodeOp),
+    /// Write a record over whatever has its name.
+    PutRecord(Record),
+    /// Write a record where none has its name.
+    AddRecord(Record),
+    /// Remove the record of this name, if there is one.
+    DropRecord(String),
+    /// Remove a record where it is still this one.
+    DropSameRecord(Record),
+}
+
+/// What a store does at once or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The index and the id of the write.
+    pub id: WriteId,
+    /// The parts, no two on one item.
+    pub ops: Vec<Op>,
+}

@@ -1,0 +1,298 @@
+//! What a store keeps of one key: the node, and what is needed to decide about it.
+//!
+//! An item outlives its node: a removed node leaves a tombstone, which keeps the key's index
+//! rising across delete and re-create and makes a retried delete decidable.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::index::{EtcdIndex, UnixMs, ttl_left};
+use super::key::Key;
+use super::node::Node;
+
+/// How long an item stays after its node is gone. More than twice the allowed clock drift, so
+/// that no gateway can write an index below that of a tombstone which was purged.
+pub const TOMBSTONE_LIFETIME_MS: i64 = 15 * 60 * 1000;
+
+/// A file's value: any bytes. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Value(Arc<[u8]>);
+
+impl Value {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for Value {
+    fn from(bytes: T) -> Value {
+        Value(Arc::from(bytes.into()))
+    }
+}
+
+/// Values are never logged; only their size is.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0.len())
+    }
+}
+
+/// What happened to a node, in etcd's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Action {
+    /// A read.
+    Get,
+    /// PUT without a condition.
+    Set,
+    /// PUT with prevExist=false, or POST.
+    Create,
+    /// PUT with prevExist=true.
+    Update,
+    /// PUT with prevValue or prevIndex.
+    CompareAndSwap,
+    /// DELETE without a condition.
+    Delete,
+    /// DELETE with prevValue or prevIndex.
+    CompareAndDelete,
+    /// The node's TTL ran out.
+    Expire,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Action; 8] = [
+        Action::Get,
+        Action::Set,
+        Action::Create,
+        Action::Update,
+        Action::CompareAndSwap,
+        Action::Delete,
+        Action::CompareAndDelete,
+        Action::Expire,
+    ];
+
+    /// The `action` of the body.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Get => "get",
+            Action::Set => "set",
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::CompareAndSwap => "compareAndSwap",
+            Action::Delete => "delete",
+            Action::CompareAndDelete => "compareAndDelete",
+            Action::Expire => "expire",
+        }
+    }
+
+    /// The action of this name.
+    pub fn from_name(name: &str) -> Option<Action> {
+        Action::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+/// Names one write. The same id is sent again when a write's outcome has to be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WriteId {
+    /// The index of the write.
+    pub index: EtcdIndex,
+    /// Tells apart writes of two gateways that chose the same index.
+    pub nonce: u32,
+}
+
+/// How many of its last writes an item remembers.
+pub const WRITES_REMEMBERED: usize = 4;
+
+/// The ids of the last writes to an item, the newest first.
+///
+/// A write whose reply was lost is found out here, also when others have written since. Where
+/// an item had fewer writes, its first one fills the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writes(pub [WriteId; WRITES_REMEMBERED]);
+
+impl Writes {
+    /// The memory of an item whose first write this is.
+    pub fn first(id: WriteId) -> Writes {
+        Writes([id; WRITES_REMEMBERED])
+    }
+
+    /// The memory after one more write.
+    pub fn then(self, id: WriteId) -> Writes {
+        let [newest, second, third, _] = self.0;
+        Writes([id, newest, second, third])
+    }
+
+    /// The newest write.
+    pub fn latest(&self) -> WriteId {
+        self.0[0]
+    }
+
+    /// Whether this write happened: yes, no, or (`None`) too many have come since to tell.
+    pub fn contains(&self, id: WriteId) -> Option<bool> {
+        if self.0.contains(&id) {
+            return Some(true);
+        }
+        let [_, _, third, oldest] = self.0;
+        let reaches_back = oldest.index < id.index || oldest == third;
+        reaches_back.then_some(false)
+    }
+}
+
+/// What a directory remembers of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Dir {
+    /// The highest index of a child's creation or of a change of this directory's TTL. It moves
+    /// with each, so "it has not moved" proves that an empty directory is still empty. `None`:
+    /// no child was ever created.
+    pub stamp: Option<EtcdIndex>,
+}
+
+/// A file or a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A file and its value.
+    File(Value),
+    /// A directory.
+    Dir(Dir),
+}
+
+/// The mark of a removed node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The subtree below is still being removed; nothing may be created at or below this key.
+    pub draining: bool,
+    /// From when on the store may forget the item.
+    pub purge_at: UnixMs,
+}
+
+/// What a store keeps of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The key.
+    pub key: Key,
+    /// A file or a directory; of a tombstone, what it was.
+    pub content: Content,
+    /// The index of the node's creation.
+    pub created: EtcdIndex,
+    /// The index of the last change that shows in the node; of a tombstone, of its removal.
+    pub modified: EtcdIndex,
+    /// When the node expires; of a tombstone, when it would have.
+    pub expiration: Option<UnixMs>,
+    /// What the last write was to a watcher. `None`: nobody is told (a refresh, an implicit
+    /// parent, a node that went with its directory).
+    pub action: Option<Action>,
+    /// The last writes.
+    pub writes: Writes,
+    /// Set where the node is gone.
+    pub removed: Option<Removed>,
+}
+
+impl Item {
+    /// Whether the node is there at this time: not removed and not past its expiration.
+    pub fn is_live(&self, now: UnixMs) -> bool {
+        self.removed.is_none() && !self.is_past(now)
+    }
+
+    /// Whether the expiration is past, on the millisecond.
+    pub fn is_past(&self, now: UnixMs) -> bool {
+        self.expiration.is_some_and(|expiration| expiration <= now)
+    }
+
+    /// Whether the subtree below is still being removed.
+    pub fn is_draining(&self) -> bool {
+        self.removed.is_some_and(|removed| removed.draining)
+    }
+
+    /// Whether this is, or was, a directory.
+    pub fn is_dir(&self) -> bool {
+        matches!(self.content, Content::Dir(_))
+    }
+
+    /// A directory's child stamp.
+    pub fn stamp(&self) -> Option<EtcdIndex> {
+        match &self.content {
+            Content::Dir(dir) => dir.stamp,
+            Content::File(_) => None,
+        }
+    }
+
+    /// The highest index in the item. A write over it needs a higher one.
+    pub fn highest_index(&self) -> EtcdIndex {
+        self.modified.max(self.writes.latest().index).max(self.stamp().unwrap_or_default())
+    }
+
+    /// From when on the store may forget the item by itself. Directories go only by the
+    /// service's own sweep, which takes what is below them along.
+    pub fn purge_at(&self) -> Option<UnixMs> {
+        match (&self.removed, &self.content) {
+            (Some(removed), _) => (!removed.draining).then_some(removed.purge_at),
+            (None, Content::File(_)) => {
+                self.expiration.map(|expiration| expiration.plus_ms(TOMBSTONE_LIFETIME_MS))
+            }
+            (None, Content::Dir(_)) => None,
+        }
+    }
+
+    /// The node as a reply shows it at this time, without children.
+    pub fn node(&self, now: UnixMs) -> Node {
+        let value = match &self.content {
+            Content::File(value) => Some(value.clone()),
+            Content::Dir(_) => None,
+        };
+        Node {
+            key: self.key.clone(),
+            value,
+            dir: self.is_dir(),
+            expiration: self.expiration,
+            ttl: self.expiration.map_or(0, |expiration| ttl_left(now, expiration)),
+            nodes: Vec::new(),
+            modified: self.modified,
+            created: self.created,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u64) -> WriteId {
+        WriteId { index: EtcdIndex(index), nonce: 7 }
+    }
+
+    #[test]
+    fn an_item_knows_its_last_writes_and_when_it_cannot_know() {
+        let writes = Writes::first(id(10)).then(id(20)).then(id(30)).then(id(40));
+        assert_eq!(writes.latest(), id(40));
+        assert_eq!(writes.contains(id(10)), Some(true));
+        assert_eq!(writes.contains(id(15)), Some(false), "the memory reaches back to 10");
+        let later = writes.then(id(50));
+        assert_eq!(later.contains(id(20)), Some(true));
+        assert_eq!(later.contains(id(10)), None, "forgotten: it may have happened");
+        assert_eq!(later.contains(id(25)), Some(false));
+    }
+
+    #[test]
+    fn a_young_item_has_a_whole_memory() {
+        assert_eq!(Writes::first(id(10)).contains(id(5)), Some(false));
+        assert_eq!(Writes::first(id(10)).then(id(20)).contains(id(5)), Some(false));
+        let same_index = WriteId { index: EtcdIndex(10), nonce: 8 };
+        assert_eq!(Writes::first(id(10)).contains(same_index), Some(false));
+    }
+
+    #[test]
+    fn every_action_has_a_name_of_its_own() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_name(action.name()), Some(action));
+        }
+        assert_eq!(Action::from_name("nothing"), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! A node and an event as replies show them.
+
+use super::index::{EtcdIndex, UnixMs};
+use super::item::{Action, Value};
+use super::key::Key;
+
+/// A node as a reply shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The key. The root's is not shown, nor are its indexes.
+    pub key: Key,
+    /// The value; `None` for a directory, and in the node of a removal.
+    pub value: Option<Value>,
+    /// Whether this is a directory.
+    pub dir: bool,
+    /// When it expires.
+    pub expiration: Option<UnixMs>,
+    /// The seconds left, as of the reply; not shown when 0.
+    pub ttl: i64,
+    /// The children that a listing shows.
+    pub nodes: Vec<Node>,
+    /// The index of the last change.
+    pub modified: EtcdIndex,
+    /// The index of the creation.
+    pub created: EtcdIndex,
+}
+
+impl Node {
+    /// The root directory, which has no item of its own to show.
+    pub fn root() -> Node {
+        Node {
+            key: Key::root(),
+            value: None,
+            dir: true,
+            expiration: None,
+            ttl: 0,
+            nodes: Vec::new(),
+            modified: EtcdIndex(0),
+            created: EtcdIndex(0),
+        }
+    }
+
+    /// What the event of a removal shows of the node that went: no value and no expiration.
+    pub fn gone(&self, index: EtcdIndex) -> Node {
+        Node {
+            key: self.key.clone(),
+            value: None,
+            dir: self.dir,
+            expiration: None,
+            ttl: 0,
+            nodes: Vec::new(),
+            modified: index,
+            created: self.created,
+        }
+    }
+}
+
+/// The answer to a request that went through, and what a watcher is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub action: Action,
+    /// The node after it.
+    pub node: Node,
+    /// The node before it; never for `create` and `get`.
+    pub prev_node: Option<Node>,
+    /// Whether a node that was not there is there now: the answer is a 201.
+    pub is_created: bool,
+    /// Whether no watcher is told.
+    pub is_refresh: bool,
+}
+
+impl Event {
+    /// The answer to a read.
+    pub fn get(node: Node) -> Event {
+        Event { action: Action::Get, node, prev_node: None, is_created: false, is_refresh: false }
+    }
+}
