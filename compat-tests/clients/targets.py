@@ -4,10 +4,11 @@ A target is a name (`etcd`, `embedded`, `dynoxide`, `ministack`, `dynamodb-local
 with a base URL. Readiness is read from what the server itself prints; nothing polls and nothing sleeps. Every
 process that is started is a child of this one and ends with the `with` block.
 
-It is not a test and knows nothing about keys. As a program it starts a target, prints its URL, and holds it
-until its standard input closes:
+It is not a test and knows nothing about keys. As a program it starts a target, prints its URLs, and holds it
+until its standard input closes; or it runs a command with the endpoint of a bare engine in a variable:
 
     python3 targets.py embedded
+    python3 targets.py engine dynamodb-local DYNAMODB_LOCAL_URL COMMAND...
 """
 
 import collections
@@ -164,9 +165,14 @@ def start_etcd(directory):
         data = tempfile.mkdtemp(prefix="etcd-", dir=directory)
         argv = [
             program("ETCD_BIN", os.path.join(TOOLS, "bin", "etcd"), "etcd"),
-            "--enable-v2", "--name=a", f"--data-dir={data}",
-            f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=a={peer}",
+            "--enable-v2",
+            "--name=a",
+            f"--data-dir={data}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=a={peer}",
         ]
         server = Process("etcd", argv, os.path.join(directory, "etcd.log"), "serving insecure client requests")
         server.wait_ready()
@@ -196,7 +202,13 @@ def start_on_table(name, directory):
     try:
         server, urls = etcdynamo(
             directory,
-            "--table", TABLE, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint,
+            "--table",
+            TABLE,
+            "--create-table",
+            "--region",
+            "us-east-1",
+            "--endpoint-url",
+            endpoint,
             env=AWS_ENV,
         )
     except StartFailed:
@@ -218,8 +230,11 @@ def ministack_command(port):
     """MiniStack, DynamoDB only."""
     binary = program("MINISTACK_BIN", os.path.join(TOOLS, "venv", "bin", "ministack"), "ministack")
     env = {
-        "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "EDGE_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0", "SERVICES": "dynamodb,dynamodbstreams",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "EDGE_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "SERVICES": "dynamodb,dynamodbstreams",
     }
     return [binary], env, "Running on"
 
@@ -273,15 +288,32 @@ def running(name):
             target.stop()
 
 
-def main(argv):
-    """Holds a target until standard input closes."""
-    if len(argv) != 2:
-        print(f"usage: targets.py {'|'.join(NAMES)}", file=sys.stderr)
-        return 64
-    with running(argv[1]) as target:
+def hold(name):
+    """Prints the URLs of a target and holds it until standard input closes."""
+    with running(name) as target:
         print(",".join(target.urls), flush=True)
         sys.stdin.read()
     return 0
+
+
+def with_engine(name, variable, command):
+    """Runs a command with an engine's endpoint in an environment variable."""
+    with tempfile.TemporaryDirectory(prefix=f"etcdynamo-{name}-") as directory:
+        engine, endpoint = start_engine(name, directory)
+        try:
+            return subprocess.run(command, env={**os.environ, variable: endpoint}).returncode
+        finally:
+            engine.stop(expected_code=None)
+
+
+def main(argv):
+    """As a program; see the top of this file."""
+    if len(argv) == 2 and argv[1] in NAMES:
+        return hold(argv[1])
+    if len(argv) > 4 and argv[1] == "engine" and argv[2] in ENGINES:
+        return with_engine(argv[2], argv[3], argv[4:])
+    print(f"usage: targets.py {'|'.join(NAMES)}\n       targets.py engine NAME VARIABLE COMMAND...", file=sys.stderr)
+    return 64
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Ttl(CtlCase):
         self.assertLessEqual(node["ttl"], ttl)
         self.assertGreater(node["ttl"], ttl - EXPIRY_GRACE_S)
         expiration = datetime.datetime.fromisoformat(node["expiration"][:19] + "+00:00")
-        left = (expiration - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+        left = (expiration - datetime.datetime.now(datetime.UTC)).total_seconds()
         self.assertAlmostEqual(left, node["ttl"], delta=EXPIRY_GRACE_S)
 
     def assert_permanent(self, key):

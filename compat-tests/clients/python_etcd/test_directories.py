@@ -31,9 +31,7 @@ class Directories(ClientCase):
         self.fill()
         read = self.client.read(self.home, recursive=True, sorted=True)
         self.assertEqual(self.names(read.leaves), ["a", "b/c", "b/d/e", "empty", "f"])
-        self.assertEqual(
-            self.names(read.get_subtree())[1:], ["a", "b", "b/c", "b/d", "b/d/e", "empty", "f"]
-        )
+        self.assertEqual(self.names(read.get_subtree())[1:], ["a", "b", "b/c", "b/d", "b/d/e", "empty", "f"])
 
     def test_removed_when_empty(self):
         self.fill()

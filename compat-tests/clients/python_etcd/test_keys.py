@@ -18,7 +18,7 @@ class Write(ClientCase):
         self.assertEqual(second.createdIndex, second.modifiedIndex)
 
     def test_a_read_gives_back_what_was_written(self):
-        value = "ünïcode & <b> + %41\n{\"json\": [1, 2]}"
+        value = 'ünïcode & <b> + %41\n{"json": [1, 2]}'
         self.client.write(self.key("ключ с пробелом"), value)
         self.assertEqual(self.client.read(self.key("ключ с пробелом")).value, value)
 
@@ -141,7 +141,7 @@ class Ttl(ClientCase):
         self.assertTrue(60 - EXPIRY_GRACE_S < read.ttl <= 60, read.ttl)
         self.assertEqual(read.expiration, written.expiration)
         expiration = datetime.datetime.fromisoformat(read.expiration[:19] + "+00:00")
-        left = (expiration - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+        left = (expiration - datetime.datetime.now(datetime.UTC)).total_seconds()
         self.assertAlmostEqual(left, 60, delta=EXPIRY_GRACE_S)
 
     def test_it_goes_when_its_time_is_over(self):
@@ -162,9 +162,7 @@ class Ttl(ClientCase):
         refreshed = self.client.refresh(self.key("f"), ttl=100, prevIndex=index)
         self.assertEqual((refreshed.action, refreshed.value, refreshed.ttl), ("compareAndSwap", "v", 100))
         message = f"Compare failed : [{index} != {refreshed.modifiedIndex}]"
-        self.refused(
-            etcd.EtcdCompareFailed, message, self.client.refresh, self.key("f"), ttl=100, prevIndex=index
-        )
+        self.refused(etcd.EtcdCompareFailed, message, self.client.refresh, self.key("f"), ttl=100, prevIndex=index)
 
     def test_refresh_of_a_missing_key(self):
         self.client.write(self.key("f"), "v")
