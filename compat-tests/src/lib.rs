@@ -1,1 +1,21 @@
-//! A black box suite for etcd v2 servers.
+//! A black box suite for servers of the etcd v2 API: it knows a URL and nothing else.
+//!
+//! The suite is calibrated on a real etcd 3.4 first; only what is green there is a demand on
+//! another server. The parts:
+//!
+//! - [`http`]: requests byte for byte as a test wants them, answers byte for byte as they came;
+//! - [`json`]: JSON that keeps the order of its fields, because the wire has one;
+//! - [`server`]: starts, kills and restarts a target;
+//! - [`script`]: exchanges as text, the form most cases are written in;
+//! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
+//!
+//! It is not a client library, and it depends on nothing in the server's own crate. Its
+//! invariant: a target that cannot be started is a failure, never a skip.
+
+pub mod differential;
+pub mod http;
+pub mod json;
+pub mod script;
+pub mod server;
+pub mod timestamp;
+pub mod wait;

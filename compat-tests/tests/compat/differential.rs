@@ -1,0 +1,38 @@
+//! Random requests to a fresh etcd and a fresh target.
+//!
+//! `COMPAT_SEED` repeats a run, `COMPAT_DIFF_REQUESTS` says how long it is. Against a second
+//! etcd it shows that the comparison itself is sound.
+
+use std::env;
+
+use compat_tests::differential::Pair;
+use compat_tests::server::{Server, Target};
+
+use super::context::{Case, Context, Outcome};
+
+const REQUESTS: usize = 4000;
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new("random requests are answered as etcd answers them", random_requests)]
+}
+
+fn random_requests(context: &Context) -> Outcome {
+    let seed = setting("COMPAT_SEED")?.unwrap_or_else(|| fastrand::u64(..));
+    let requests = match setting("COMPAT_DIFF_REQUESTS")? {
+        Some(requests) => usize::try_from(requests).map_err(|error| error.to_string())?,
+        None => REQUESTS,
+    };
+    let reference = Server::start(Target::Etcd)?;
+    let (target, _) = context.own_server()?;
+    Pair::new(reference.client(), target.client()).run(seed, requests)
+}
+
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Result<Option<u64>, String> {
+    match env::var(name) {
+        Ok(text) => {
+            text.parse().map(Some).map_err(|_| format!("{name} must be a number, not {text:?}"))
+        }
+        Err(_) => Ok(None),
+    }
+}

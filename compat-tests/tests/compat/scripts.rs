@@ -1,0 +1,45 @@
+//! The cases that are written as exchanges, from `golden/`.
+//!
+//! Each `###` of a file is one case; the areas are the files. What cannot be said as a fixed
+//! sequence of requests and answers is in the other modules.
+
+use compat_tests::script;
+
+use super::context::Case;
+
+const FILES: [(&str, &str); 13] = [
+    ("set", include_str!("../../golden/set.http")),
+    ("create", include_str!("../../golden/create.http")),
+    ("update", include_str!("../../golden/update.http")),
+    ("compare", include_str!("../../golden/compare.http")),
+    ("delete", include_str!("../../golden/delete.http")),
+    ("listing", include_str!("../../golden/listing.http")),
+    ("novalue", include_str!("../../golden/novalue.http")),
+    ("root", include_str!("../../golden/root.http")),
+    ("ttl", include_str!("../../golden/ttl.http")),
+    ("parameters", include_str!("../../golden/parameters.http")),
+    ("forms", include_str!("../../golden/forms.http")),
+    ("paths", include_str!("../../golden/paths.http")),
+    ("scenario", include_str!("../../golden/scenario.http")),
+];
+
+/// Every file's cases; a file that cannot be read is one failing case.
+pub(crate) fn areas() -> Vec<(&'static str, Vec<Case>)> {
+    FILES.into_iter().map(|(area, text)| (area, cases(text))).collect()
+}
+
+fn cases(text: &str) -> Vec<Case> {
+    match script::parse(text) {
+        Ok(scripts) => scripts
+            .into_iter()
+            .map(|script| Case {
+                name: script.name.clone(),
+                run: Box::new(move |context| script.run(&context.client, &context.prefix)),
+            })
+            .collect(),
+        Err(problem) => vec![Case {
+            name: "the file is well formed".to_owned(),
+            run: Box::new(move |_| Err(problem)),
+        }],
+    }
+}
