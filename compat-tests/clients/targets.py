@@ -136,13 +136,17 @@ def retrying(start):
 
 
 class Target:
-    """A running server: `urls` is where clients go, `server` the process to measure, `engine` its table, if any."""
+    """A running server: `urls` is where clients go, `server` the process to measure.
 
-    def __init__(self, name, urls, server, engine=None):
+    A server on a table has the table's `engine` beside it, which answers at `endpoint`.
+    """
+
+    def __init__(self, name, urls, server, engine=None, endpoint=None):
         self.name = name
         self.urls = urls
         self.server = server
         self.engine = engine
+        self.endpoint = endpoint
 
     @property
     def url(self):
@@ -214,7 +218,7 @@ def start_on_table(name, directory):
     except StartFailed:
         engine.stop(expected_code=None)
         raise
-    return Target(name, urls, server, engine)
+    return Target(name, urls, server, engine, endpoint)
 
 
 AWS_ENV = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -278,9 +282,9 @@ def start(name, directory):
 
 
 @contextlib.contextmanager
-def running(name):
-    """A target for the length of a `with` block, in a temporary directory that goes with it."""
-    with tempfile.TemporaryDirectory(prefix=f"etcdynamo-{name}-") as directory:
+def running(name, parent=None):
+    """A target for the length of a `with` block, in a temporary directory (in `parent`) that goes with it."""
+    with tempfile.TemporaryDirectory(prefix=f"etcdynamo-{name}-", dir=parent) as directory:
         target = start(name, directory)
         try:
             yield target

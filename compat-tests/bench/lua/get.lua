@@ -1,0 +1,2 @@
+-- GETs the URL, again and again.
+dofile("report.lua")
