@@ -21,9 +21,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::write::pause;
 use super::{Keyspace, store_failed};
 use crate::store::{Committed, Consistency, Level, Store, StoreError};
-use crate::v2::{
-    Action, Commit, Error, Item, Key, Mutation, NodeOp, Op, Precondition, RecordKind, WriteId,
-};
+use crate::v2::{Action, Commit, Error, Item, Key, Mutation, NodeOp, Op, Precondition, RecordKind};
 
 /// How many items are written side by side.
 const PARALLEL_REMOVALS: usize = 32;
@@ -92,7 +90,7 @@ impl<S: Store> Keyspace<S> {
                 action: None,
             };
             let ticket = self.clock.begin();
-            let id = WriteId { index: ticket.index(), nonce: fastrand::u32(..) };
+            let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops: vec![Op::Node(op)] }).await {
                 Ok(Committed::Applied { .. }) => return Ok(()),
                 Ok(Committed::Refused { found }) => {
@@ -123,7 +121,7 @@ impl<S: Store> Keyspace<S> {
             let mut ops = vec![Op::Node(op)];
             ops.extend(record.clone());
             let ticket = self.clock.begin();
-            let id = WriteId { index: ticket.index(), nonce: fastrand::u32(..) };
+            let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops }).await {
                 // Refused: another gateway was faster.
                 Ok(Committed::Applied { .. } | Committed::Refused { .. }) => return Ok(()),

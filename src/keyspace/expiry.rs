@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Keyspace, store_failed};
 use crate::store::{Consistency, Store};
-use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs, WriteId};
+use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs};
 
 /// How often the records are looked at while there is nothing to do soon.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ impl<S: Store> Keyspace<S> {
             match record {
                 Record::DirTtl { key, expiration } => work.dirs.push((expiration, key)),
                 Record::Drain { key, .. } => work.drains.push(key),
-                Record::Identity { .. } => {}
+                Record::Identity { .. } | Record::Gateway { .. } => {}
             }
         }
         work.dirs.sort();
@@ -118,7 +118,7 @@ impl<S: Store> Keyspace<S> {
 
     async fn drop_record(&self, record: Record) -> Result<(), Error> {
         let ticket = self.clock.begin();
-        let id = WriteId { index: ticket.index(), nonce: fastrand::u32(..) };
+        let id = self.write_id(ticket.index());
         let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
         self.store.commit(&commit).await.map(|_| ()).map_err(|e| store_failed(&e))
     }

@@ -10,6 +10,7 @@ mod expiry;
 mod open;
 mod read;
 mod statistics;
+mod turns;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +22,9 @@ pub use open::OpenError;
 
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
-use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Write};
+use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Write, WriteId};
 use statistics::Counters;
+use turns::Turns;
 
 /// The answer to a request that went through.
 #[derive(Debug, Clone)]
@@ -128,6 +130,8 @@ pub struct Keyspace<S> {
     config: Config,
     identity: Identity,
     counters: Counters,
+    gateway: u32,
+    turns: Turns,
     sweep_wanted: Notify,
     left_drains: Mutex<Vec<Key>>,
 }
@@ -184,6 +188,11 @@ impl<S: Store> Keys for Keyspace<S> {
 }
 
 impl<S> Keyspace<S> {
+    /// The id of this gateway's write at an index.
+    fn write_id(&self, index: EtcdIndex) -> WriteId {
+        WriteId { index, gateway: self.gateway }
+    }
+
     /// Takes note of the indexes of an item that was read.
     fn observe(&self, item: &Item) -> Result<(), Error> {
         self.clock.observe(item.highest_index()).map_err(|ahead| too_far_ahead(&item.key, ahead))

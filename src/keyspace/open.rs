@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::statistics::Counters;
+use super::turns::Turns;
 use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::v2::{
-    Commit, EtcdIndex, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WriteId,
+    Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS, WriteId,
+    writer_slot,
 };
 
 /// The layout of items and records that this program reads and writes.
@@ -61,12 +63,15 @@ impl<S: Store> Keyspace<S> {
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
+        let gateway = claim_slot(&store, &clock).await?;
         Ok(Keyspace {
             store,
             clock,
             config,
             identity,
             counters: Counters::default(),
+            gateway,
+            turns: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
         })
@@ -85,7 +90,8 @@ async fn find_or_make<S: Store>(store: &S, clock: &IndexClock) -> Result<Identit
             }
         }
         let ticket = clock.begin();
-        match store.commit(&first_commit(ticket.index())).await {
+        let id = WriteId { index: ticket.index(), gateway: fastrand::u32(..) };
+        match store.commit(&first_commit(id)).await {
             // Found on the next turn, whoever made it.
             Ok(Committed::Applied { .. } | Committed::Refused { .. })
             | Err(StoreError::Indeterminate(_)) => {}
@@ -96,7 +102,7 @@ async fn find_or_make<S: Store>(store: &S, clock: &IndexClock) -> Result<Identit
 }
 
 /// Mints the ids and makes the root directory, at once and for ever.
-fn first_commit(index: EtcdIndex) -> Commit {
+fn first_commit(id: WriteId) -> Commit {
     let identity = Record::Identity {
         schema: SCHEMA,
         cluster_id: fastrand::u64(1..),
@@ -108,6 +114,36 @@ fn first_commit(index: EtcdIndex) -> Commit {
         mutation: Mutation::MakeDir { stamped: false, expiration: None },
         action: None,
     };
-    let id = WriteId { index, nonce: fastrand::u32(..) };
     Commit { id, ops: vec![Op::Node(root), Op::AddRecord(identity)] }
+}
+
+/// Chooses this gateway's number, and so its slot: one that no gateway has yet, or the one whose
+/// gateway was not seen for the longest time.
+async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, OpenError> {
+    for _ in 0..OPEN_ATTEMPTS {
+        let taken = store.records(RecordKind::Gateway).await.map_err(OpenError::Store)?;
+        let holder = |slot: u32| {
+            taken.iter().find_map(|record| match record {
+                Record::Gateway { gateway, seen } if writer_slot(*gateway) == slot => Some(*seen),
+                Record::Gateway { .. }
+                | Record::Identity { .. }
+                | Record::DirTtl { .. }
+                | Record::Drain { .. } => None,
+            })
+        };
+        let slot = (0..WRITER_SLOTS).min_by_key(|slot| holder(*slot)).unwrap_or_default();
+        let gateway = fastrand::u32(..u32::MAX / WRITER_SLOTS) * WRITER_SLOTS + slot;
+        let record = Record::Gateway { gateway, seen: clock.now() };
+        // A free slot is for the first who comes; one that is taken over was abandoned.
+        let op = if holder(slot).is_none() { Op::AddRecord(record) } else { Op::PutRecord(record) };
+        let ticket = clock.begin();
+        let id = WriteId { index: ticket.index(), gateway };
+        match store.commit(&Commit { id, ops: vec![op] }).await {
+            Ok(Committed::Applied { .. }) => return Ok(gateway),
+            // Another gateway was faster, or it may have been this one: the next slot will do.
+            Ok(Committed::Refused { .. }) | Err(StoreError::Indeterminate(_)) => {}
+            Err(error) => return Err(OpenError::Store(error)),
+        }
+    }
+    Err(OpenError::Unsettled)
 }

@@ -19,7 +19,7 @@ impl<S: Store> Keyspace<S> {
             if read.quorum { Consistency::Strong } else { self.config.read_consistency };
         self.check_key(&read.key)?;
         let outcome = self.find_node(read, consistency, floor).await;
-        let (node, index) = outcome.map_err(|error| error.at(floor))?;
+        let (node, index) = outcome.map_err(|error| error.at_store(floor))?;
         Ok(Answer { event: Event::get(node), index })
     }
 

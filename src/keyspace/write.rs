@@ -7,7 +7,7 @@ use super::{Answer, Keyspace, store_failed};
 use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
 use crate::v2::{
     Aftermath, Capacity, Commit, Detour, Error, ErrorCode, EtcdIndex, Event, Item, Key, Known,
-    Moment, Op, Operation, Plan, Record, Seen, Step, Write, WriteId, plan,
+    Moment, Op, Operation, Plan, Record, Seen, Step, Write, plan,
 };
 
 /// How long to wait, at most, before a commit of unknown outcome is sent again: at first, and
@@ -32,16 +32,19 @@ impl<S: Store> Keyspace<S> {
         match self.run(write).await {
             Ok(Some(event)) => Ok(Answer { index: event.node.modified, event }),
             Ok(None) => Err(Error::new(ErrorCode::RaftInternal, "the write had no outcome")),
-            Err(error) if error.code == ErrorCode::RaftInternal => Err(error),
-            Err(error) if error.code == ErrorCode::InvalidField => Err(error),
-            Err(error) => Err(error.at(floor)),
+            Err(error) => Err(error.at_store(floor)),
         }
     }
 
-    /// Carries out a write. `None`: it was an expiry, and there was nothing left to do.
-    ///
-    /// It goes on until it has an outcome; the caller sets the time limit.
-    pub(super) async fn run(&self, write: &Write) -> Result<Option<Event>, Error> {
+    /// Carries out a write when its turn has come. `None`: there was nothing left to do.
+    async fn run(&self, write: &Write) -> Result<Option<Event>, Error> {
+        let loses_outcomes = self.store.limits().loses_outcomes;
+        let _turn = if loses_outcomes { Some(self.turns.wait(&write.key).await) } else { None };
+        self.run_in_turn(write).await
+    }
+
+    /// Carries out a write. It goes on until it has an outcome; the caller sets the time limit.
+    async fn run_in_turn(&self, write: &Write) -> Result<Option<Event>, Error> {
         let mut known = Known::default();
         let mut refused: u32 = 0;
         loop {
@@ -75,7 +78,7 @@ impl<S: Store> Keyspace<S> {
         let Limits { commit_ops, commit_bytes, .. } = self.store.limits();
         Moment {
             now: self.clock.now(),
-            id: WriteId { index, nonce: fastrand::u32(..) },
+            id: self.write_id(index),
             capacity: Capacity { ops: commit_ops, bytes: commit_bytes },
         }
     }
@@ -102,9 +105,12 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Removes a node that was seen to be past its expiration, unless it changed since.
+    ///
+    /// It waits for no turn, since it may be done within one; it is harmless where it was done
+    /// already.
     pub(super) async fn expire(&self, key: Key, seen: Seen) -> Result<Option<Event>, Error> {
         let write = Write { key, operation: Operation::Expire(seen) };
-        let event = Box::pin(self.run(&write)).await?;
+        let event = Box::pin(self.run_in_turn(&write)).await?;
         if event.is_some() {
             self.counters.count_expired();
         }

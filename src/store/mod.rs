@@ -7,6 +7,8 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod embedded;
+#[cfg(test)]
+pub(crate) mod faults;
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +35,9 @@ pub struct Limits {
     pub commit_ops: usize,
     /// What the items of one commit may measure together, in bytes.
     pub commit_bytes: usize,
+    /// Whether the outcome of a commit can get lost on the way, so that at most one write of a
+    /// key may be under way at a time.
+    pub loses_outcomes: bool,
     /// What the limits are called, for the errors that name them.
     pub name: &'static str,
 }

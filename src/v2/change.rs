@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::index::{EtcdIndex, UnixMs};
 use super::item::{
-    Action, Content, Dir, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WriteId, Writes,
+    Action, Content, Dir, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WriteId, Writes, writer_slot,
 };
 use super::key::Key;
 
@@ -107,7 +107,7 @@ pub enum Mutation {
 impl Mutation {
     /// The item after it. The preconditions hold of `item`.
     pub fn apply(&self, op: &NodeOp, item: Option<&Item>, id: WriteId) -> Option<Item> {
-        let writes = item.map_or(Writes::first(id), |item| item.writes.then(id));
+        let writes = item.map_or_else(Writes::default, |item| item.writes.clone()).then(id);
         let written = |content, created, expiration| Item {
             key: op.key.clone(),
             content,
@@ -115,7 +115,7 @@ impl Mutation {
             modified: id.index,
             expiration,
             action: op.action,
-            writes,
+            writes: writes.clone(),
             removed: None,
         };
         match self {
@@ -142,13 +142,16 @@ impl Mutation {
                 Some(Item { content, ..item?.clone() })
             }
             Mutation::Remove { draining, now } => {
-                let removed = Some(Removed { draining: *draining, purge_at: purge_at(*now) });
+                let item = item?.clone();
+                let (before, purge_at) = (item.modified, purge_at(*now));
+                let removed = Some(Removed { draining: *draining, before, purge_at });
                 let (modified, action) = (id.index, op.action);
-                Some(Item { modified, action, writes, removed, ..item?.clone() })
+                Some(Item { modified, action, writes, removed, ..item })
             }
             Mutation::EndDrain { now } => {
-                let removed = Some(Removed { draining: false, purge_at: purge_at(*now) });
-                Some(Item { removed, ..item?.clone() })
+                let item = item?.clone();
+                let end = |was| Removed { draining: false, purge_at: purge_at(*now), ..was };
+                Some(Item { removed: item.removed.map(end), ..item })
             }
         }
     }
@@ -203,6 +206,13 @@ pub enum Record {
         /// When it expires.
         expiration: UnixMs,
     },
+    /// A gateway that writes here.
+    Gateway {
+        /// Its id, as its writes carry it. Its slot is its place among the gateways.
+        gateway: u32,
+        /// When it was last known to be there.
+        seen: UnixMs,
+    },
     /// A subtree whose removal is under way.
     Drain {
         /// The root of the subtree.
@@ -219,6 +229,8 @@ pub enum Record {
 pub enum RecordKind {
     /// The one [`Record::Identity`].
     Identity,
+    /// Gateways, one for each slot.
+    Gateway,
     /// What the sweep looks at: the next two kinds together.
     Sweep,
     /// Directories that have a TTL.
@@ -232,6 +244,7 @@ impl RecordKind {
     pub fn prefix(self) -> &'static str {
         match self {
             RecordKind::Identity => "identity",
+            RecordKind::Gateway => "gateway/",
             RecordKind::Sweep => "sweep/",
             RecordKind::DirTtl => "sweep/dir-ttl",
             RecordKind::Drain => "sweep/drain",
@@ -249,6 +262,9 @@ impl Record {
     pub fn name(&self) -> String {
         match self {
             Record::Identity { .. } => RecordKind::Identity.prefix().to_owned(),
+            Record::Gateway { gateway, .. } => {
+                format!("{}{:02}", RecordKind::Gateway.prefix(), writer_slot(*gateway))
+            }
             Record::DirTtl { key, .. } => RecordKind::DirTtl.name_for(key),
             Record::Drain { key, .. } => RecordKind::Drain.name_for(key),
         }

@@ -146,7 +146,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An answer with index 0. Store errors get theirs by [`Error::at`].
+    /// An answer with index 0. Store errors get theirs by [`Error::at_store`].
     pub fn new(code: ErrorCode, cause: impl Into<Vec<u8>>) -> Error {
         Error { code, cause: cause.into(), index: EtcdIndex(0) }
     }
@@ -156,9 +156,27 @@ impl Error {
         Error::new(code, key.as_bytes())
     }
 
-    /// The same answer at this index.
-    pub fn at(self, index: EtcdIndex) -> Error {
-        Error { index, ..self }
+    /// The same answer at the store's index, if it is one that the store gives: what is wrong
+    /// with the request itself, or with the server, has index 0.
+    pub fn at_store(self, index: EtcdIndex) -> Error {
+        match self.code {
+            ErrorCode::InvalidField | ErrorCode::RaftInternal => self,
+            ErrorCode::KeyNotFound
+            | ErrorCode::TestFailed
+            | ErrorCode::NotFile
+            | ErrorCode::NotDir
+            | ErrorCode::NodeExist
+            | ErrorCode::RootReadOnly
+            | ErrorCode::DirNotEmpty
+            | ErrorCode::Unauthorized
+            | ErrorCode::PrevValueRequired
+            | ErrorCode::TtlNaN
+            | ErrorCode::IndexNaN
+            | ErrorCode::InvalidForm
+            | ErrorCode::RefreshValue
+            | ErrorCode::RefreshTtlRequired
+            | ErrorCode::EventIndexCleared => Error { index, ..self },
+        }
     }
 }
 

@@ -102,47 +102,63 @@ impl Action {
 /// Names one write. The same id is sent again when a write's outcome has to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WriteId {
-    /// The index of the write.
+    /// The index of the write. One gateway never gives two writes the same.
     pub index: EtcdIndex,
-    /// Tells apart writes of two gateways that chose the same index.
-    pub nonce: u32,
+    /// The gateway that writes: a number that it chose when it started, and that has its slot.
+    pub gateway: u32,
 }
 
-/// How many of its last writes an item remembers.
-pub const WRITES_REMEMBERED: usize = 4;
+/// How many gateways' last writes an item tells apart.
+pub const WRITER_SLOTS: u32 = 16;
 
-/// The ids of the last writes to an item, the newest first.
+/// The place of this gateway's writes in an item's memory. Gateways choose their numbers so that
+/// no two that run at a time share one, as long as there are enough.
+pub fn writer_slot(gateway: u32) -> u32 {
+    gateway % WRITER_SLOTS
+}
+
+impl WriteId {
+    /// The place of this write in an item's memory.
+    pub fn slot(&self) -> u32 {
+        writer_slot(self.gateway)
+    }
+}
+
+/// The last write of each gateway to an item.
 ///
-/// A write whose reply was lost is found out here, also when others have written since. Where
-/// an item had fewer writes, its first one fills the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writes(pub [WriteId; WRITES_REMEMBERED]);
+/// A gateway writes one key at a time, so it can always tell whether a write whose reply was lost
+/// happened, however often others wrote since; only two gateways with one slot may cover each
+/// other's traces.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Writes(Vec<WriteId>);
 
 impl Writes {
-    /// The memory of an item whose first write this is.
-    pub fn first(id: WriteId) -> Writes {
-        Writes([id; WRITES_REMEMBERED])
+    /// A memory of these writes. Of two in one slot the later in the list counts.
+    pub fn new(ids: impl IntoIterator<Item = WriteId>) -> Writes {
+        ids.into_iter().fold(Writes::default(), |writes, id| writes.then(id))
     }
 
     /// The memory after one more write.
-    pub fn then(self, id: WriteId) -> Writes {
-        let [newest, second, third, _] = self.0;
-        Writes([id, newest, second, third])
+    pub fn then(&self, id: WriteId) -> Writes {
+        let others = self.0.iter().filter(|other| other.slot() != id.slot());
+        let mut ids: Vec<WriteId> = others.copied().chain([id]).collect();
+        ids.sort_by_key(WriteId::slot);
+        Writes(ids)
     }
 
-    /// The newest write.
-    pub fn latest(&self) -> WriteId {
-        self.0[0]
+    /// The ids, by slot.
+    pub fn ids(&self) -> &[WriteId] {
+        &self.0
     }
 
-    /// Whether this write happened: yes, no, or (`None`) too many have come since to tell.
+    /// Whether this write happened: yes, no, or (`None`) another gateway's later write stands
+    /// in its place.
     pub fn contains(&self, id: WriteId) -> Option<bool> {
-        if self.0.contains(&id) {
-            return Some(true);
+        match self.0.iter().find(|other| other.slot() == id.slot()) {
+            Some(found) if *found == id => Some(true),
+            Some(found) if found.index >= id.index => None,
+            Some(_) | None => Some(false),
         }
-        let [_, _, third, oldest] = self.0;
-        let reaches_back = oldest.index < id.index || oldest == third;
-        reaches_back.then_some(false)
     }
 }
 
@@ -169,6 +185,8 @@ pub enum Content {
 pub struct Removed {
     /// The subtree below is still being removed; nothing may be created at or below this key.
     pub draining: bool,
+    /// The modifiedIndex that the node had.
+    pub before: EtcdIndex,
     /// From when on the store may forget the item.
     pub purge_at: UnixMs,
 }
@@ -189,7 +207,7 @@ pub struct Item {
     /// What the last write was to a watcher. `None`: nobody is told (a refresh, an implicit
     /// parent, a node that went with its directory).
     pub action: Option<Action>,
-    /// The last writes.
+    /// The last writes of each gateway.
     pub writes: Writes,
     /// Set where the node is gone.
     pub removed: Option<Removed>,
@@ -226,7 +244,7 @@ impl Item {
 
     /// The highest index in the item. A write over it needs a higher one.
     pub fn highest_index(&self) -> EtcdIndex {
-        self.modified.max(self.writes.latest().index).max(self.stamp().unwrap_or_default())
+        self.modified.max(self.stamp().unwrap_or_default())
     }
 
     /// From when on the store may forget the item by itself. Directories go only by the
@@ -264,28 +282,26 @@ impl Item {
 mod tests {
     use super::*;
 
-    fn id(index: u64) -> WriteId {
-        WriteId { index: EtcdIndex(index), nonce: 7 }
+    fn id(index: u64, gateway: u32) -> WriteId {
+        WriteId { index: EtcdIndex(index), gateway }
     }
 
     #[test]
-    fn an_item_knows_its_last_writes_and_when_it_cannot_know() {
-        let writes = Writes::first(id(10)).then(id(20)).then(id(30)).then(id(40));
-        assert_eq!(writes.latest(), id(40));
-        assert_eq!(writes.contains(id(10)), Some(true));
-        assert_eq!(writes.contains(id(15)), Some(false), "the memory reaches back to 10");
-        let later = writes.then(id(50));
-        assert_eq!(later.contains(id(20)), Some(true));
-        assert_eq!(later.contains(id(10)), None, "forgotten: it may have happened");
-        assert_eq!(later.contains(id(25)), Some(false));
+    fn an_item_knows_the_last_write_of_each_gateway() {
+        let writes = Writes::new([id(10, 1), id(20, 2), id(30, 2)]);
+        assert_eq!(writes.contains(id(10, 1)), Some(true), "whatever others wrote since");
+        assert_eq!(writes.contains(id(30, 2)), Some(true));
+        assert_eq!(writes.contains(id(25, 1)), Some(false));
+        assert_eq!(writes.contains(id(5, 3)), Some(false));
+        assert_eq!(writes.ids().len(), 2);
     }
 
     #[test]
-    fn a_young_item_has_a_whole_memory() {
-        assert_eq!(Writes::first(id(10)).contains(id(5)), Some(false));
-        assert_eq!(Writes::first(id(10)).then(id(20)).contains(id(5)), Some(false));
-        let same_index = WriteId { index: EtcdIndex(10), nonce: 8 };
-        assert_eq!(Writes::first(id(10)).contains(same_index), Some(false));
+    fn a_gateway_with_the_same_slot_may_cover_a_write() {
+        let writes = Writes::new([id(10, 1), id(20, 1 + WRITER_SLOTS)]);
+        assert_eq!(writes.contains(id(10, 1)), None, "it may have happened");
+        assert_eq!(writes.contains(id(20, 1)), None, "the same index, another gateway");
+        assert_eq!(writes.contains(id(30, 1)), Some(false));
     }
 
     #[test]

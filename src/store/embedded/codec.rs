@@ -7,8 +7,7 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::v2::{
-    Action, Content, Dir, EtcdIndex, Item, Key, Record, Removed, UnixMs, Value, WRITES_REMEMBERED,
-    WriteId, Writes,
+    Action, Content, Dir, EtcdIndex, Item, Key, Record, Removed, UnixMs, Value, WriteId, Writes,
 };
 
 /// The layout that is written.
@@ -33,10 +32,10 @@ struct ItemV1<'a> {
     modified: u64,
     expiration: Option<i64>,
     action: Option<ActionV1>,
-    /// Index and nonce, the newest first; the last one stands for all that would follow.
+    /// Index and gateway.
     writes: Vec<(u64, u32)>,
-    /// Whether it drains, and from when on it may be forgotten.
-    removed: Option<(bool, i64)>,
+    /// Whether it drains, the index before, and from when on it may be forgotten.
+    removed: Option<(bool, u64, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +80,10 @@ enum RecordV1<'a> {
         index: u64,
         action: ActionV1,
     },
+    Gateway {
+        gateway: u32,
+        seen: i64,
+    },
 }
 
 /// The item's bytes.
@@ -89,13 +92,8 @@ pub(super) fn item_to_bytes(item: &Item) -> Vec<u8> {
         Content::File(value) => ContentV1::File(value.as_bytes()),
         Content::Dir(dir) => ContentV1::Dir(dir.stamp.map(|stamp| stamp.0)),
     };
-    let mut writes: Vec<(u64, u32)> =
-        item.writes.0.iter().map(|id| (id.index.0, id.nonce)).collect();
-    while let [.., before, last] = writes[..]
-        && before == last
-    {
-        writes.pop();
-    }
+    let writes = item.writes.ids().iter().map(|id| (id.index.0, id.gateway)).collect();
+    let removed = |removed: Removed| (removed.draining, removed.before.0, removed.purge_at.0);
     to_bytes(&ItemV1 {
         content,
         created: item.created.0,
@@ -103,7 +101,7 @@ pub(super) fn item_to_bytes(item: &Item) -> Vec<u8> {
         expiration: item.expiration.map(|at| at.0),
         action: item.action.map(ActionV1::from),
         writes,
-        removed: item.removed.map(|removed| (removed.draining, removed.purge_at.0)),
+        removed: item.removed.map(removed),
     })
 }
 
@@ -114,13 +112,13 @@ pub(super) fn item_from_bytes(key: Key, bytes: &[u8]) -> Result<Item, Unreadable
         ContentV1::File(value) => Content::File(Value::from(value)),
         ContentV1::Dir(stamp) => Content::Dir(Dir { stamp: stamp.map(EtcdIndex) }),
     };
-    let (Some(last), true) = (item.writes.last(), item.writes.len() <= WRITES_REMEMBERED) else {
-        return Err(Unreadable(format!("it remembers {} writes", item.writes.len())));
+    let writes = item.writes.iter();
+    let writes = writes.map(|&(index, gateway)| WriteId { index: EtcdIndex(index), gateway });
+    let removed = |(draining, before, purge_at)| Removed {
+        draining,
+        before: EtcdIndex(before),
+        purge_at: UnixMs(purge_at),
     };
-    let writes = std::array::from_fn(|at| {
-        let (index, nonce) = *item.writes.get(at).unwrap_or(last);
-        WriteId { index: EtcdIndex(index), nonce }
-    });
     Ok(Item {
         key,
         content,
@@ -128,10 +126,8 @@ pub(super) fn item_from_bytes(key: Key, bytes: &[u8]) -> Result<Item, Unreadable
         modified: EtcdIndex(item.modified),
         expiration: item.expiration.map(UnixMs),
         action: item.action.map(Action::from),
-        writes: Writes(writes),
-        removed: item
-            .removed
-            .map(|(draining, purge_at)| Removed { draining, purge_at: UnixMs(purge_at) }),
+        writes: Writes::new(writes),
+        removed: item.removed.map(removed),
     })
 }
 
@@ -144,6 +140,7 @@ pub(super) fn record_to_bytes(record: &Record) -> Vec<u8> {
         Record::DirTtl { key, expiration } => {
             RecordV1::DirTtl { key: key.as_bytes(), expiration: expiration.0 }
         }
+        Record::Gateway { gateway, seen } => RecordV1::Gateway { gateway: *gateway, seen: seen.0 },
         Record::Drain { key, index, action } => {
             RecordV1::Drain { key: key.as_bytes(), index: index.0, action: (*action).into() }
         }
@@ -159,6 +156,7 @@ pub(super) fn record_from_bytes(bytes: &[u8]) -> Result<Record, Unreadable> {
         RecordV1::DirTtl { key, expiration } => {
             Record::DirTtl { key: key_from_bytes(key)?, expiration: UnixMs(expiration) }
         }
+        RecordV1::Gateway { gateway, seen } => Record::Gateway { gateway, seen: UnixMs(seen) },
         RecordV1::Drain { key, index, action } => Record::Drain {
             key: key_from_bytes(key)?,
             index: EtcdIndex(index),

@@ -48,7 +48,7 @@ fn key(path: &str) -> Key {
 }
 
 fn id(index: u64) -> WriteId {
-    WriteId { index: EtcdIndex(index), nonce: 7 }
+    WriteId { index: EtcdIndex(index), gateway: 7 }
 }
 
 fn write(path: &str, value: &str, expiration: Option<UnixMs>, index: u64) -> Commit {

@@ -20,7 +20,7 @@ use known::Sight;
 use super::change::{Commit, Op};
 use super::error::{Error, ErrorCode};
 use super::index::UnixMs;
-use super::item::{Action, Content, Item, WriteId};
+use super::item::{Action, Item, WriteId};
 use super::key::Key;
 use super::node::Event;
 use super::request::{Operation, Seen, Write};
@@ -269,12 +269,7 @@ impl Plan {
 /// The node that a tombstone was, as far as the tombstone still tells: all of it for a removal.
 /// After a lost reply of another write the node before it is gone, and none is shown.
 fn before_removal(tombstone: &Item) -> Option<Item> {
-    tombstone.removed?;
-    let [_, before, ..] = tombstone.writes.0;
-    let modified = match tombstone.content {
-        Content::File(_) => before.index,
-        Content::Dir(_) => tombstone.created,
-    };
+    let modified = tombstone.removed?.before;
     Some(Item { removed: None, modified, ..tombstone.clone() })
 }
 

@@ -120,7 +120,7 @@ impl Model {
         let aftermath = Aftermath::Before(before.filter(|_| single));
         let event = plan.event(&aftermath, self.now).expect("an applied plan has an event");
         if plan.drains {
-            let gone = Removed { draining: false, purge_at: self.now };
+            let gone = Removed { draining: false, before: EtcdIndex(0), purge_at: self.now };
             let top = event.node.key.clone();
             for item in self.items.values_mut().filter(|i| i.key == top || i.key.is_below(&top)) {
                 item.removed = Some(gone);
@@ -135,7 +135,7 @@ impl Model {
 }
 
 fn id(index: u64) -> WriteId {
-    WriteId { index: EtcdIndex(index), nonce: 0 }
+    WriteId { index: EtcdIndex(index), gateway: 0 }
 }
 
 fn k(path: &str) -> Key {
@@ -376,7 +376,7 @@ fn nothing_is_created_at_or_below_a_draining_tombstone() {
     model.index += 1;
     let now = model.now;
     let top = model.items.get_mut(&k("/d")).expect("there");
-    top.removed = Some(Removed { draining: true, purge_at: now });
+    top.removed = Some(Removed { draining: true, before: EtcdIndex(0), purge_at: now });
     known.see(k("/d"), model.item(&k("/d")));
     known.see(k("/d/new"), None);
     let moment = Moment { now: model.now, id: id(model.index), capacity: CAPACITY };

@@ -29,15 +29,13 @@ fn content() -> impl Strategy<Value = Content> {
 
 fn writes() -> impl Strategy<Value = Writes> {
     let id = (0..9_u64, any::<u32>())
-        .prop_map(|(index, nonce)| WriteId { index: EtcdIndex(index), nonce: nonce % 3 });
-    prop::collection::vec(id, 1..9).prop_map(|ids| {
-        ids.iter().skip(1).fold(Writes::first(ids[0]), |writes, id| writes.then(*id))
-    })
+        .prop_map(|(index, gateway)| WriteId { index: EtcdIndex(index), gateway });
+    prop::collection::vec(id, 1..9).prop_map(Writes::new)
 }
 
 fn item() -> impl Strategy<Value = Item> {
-    let removed = (any::<bool>(), any::<i64>())
-        .prop_map(|(draining, at)| Removed { draining, purge_at: UnixMs(at) });
+    let removed = (any::<bool>(), index(), any::<i64>())
+        .prop_map(|(draining, before, at)| Removed { draining, before, purge_at: UnixMs(at) });
     (
         (key(), content(), index(), index()),
         prop::option::of(any::<i64>().prop_map(UnixMs)),
@@ -64,6 +62,8 @@ fn record() -> impl Strategy<Value = Record> {
         (any::<u32>(), any::<u64>(), any::<u64>()).prop_map(|(schema, cluster_id, member_id)| {
             Record::Identity { schema, cluster_id, member_id }
         }),
+        (any::<u32>(), any::<i64>())
+            .prop_map(|(gateway, at)| Record::Gateway { gateway, seen: UnixMs(at) }),
         (key(), any::<i64>()).prop_map(|(key, at)| Record::DirTtl { key, expiration: UnixMs(at) }),
         (key(), index(), action()).prop_map(|(key, index, action)| Record::Drain {
             key,
@@ -110,8 +110,10 @@ fn the_layout_does_not_change() {
         modified: EtcdIndex(300),
         expiration: Some(UnixMs(-2)),
         action: Some(Action::Update),
-        writes: Writes::first(WriteId { index: EtcdIndex(1), nonce: 9 })
-            .then(WriteId { index: EtcdIndex(300), nonce: 8 }),
+        writes: Writes::new([
+            WriteId { index: EtcdIndex(1), gateway: 9 },
+            WriteId { index: EtcdIndex(300), gateway: 8 },
+        ]),
         removed: None,
     };
     let bytes = [1, 0, 2, b'h', b'i', 1, 0xac, 2, 1, 3, 1, 3, 2, 0xac, 2, 8, 1, 9, 0];
