@@ -4,6 +4,8 @@
 //! v2: preconditions and mutations reach it as values. Every store, and every wrapper around
 //! one, passes the same conformance suite.
 
+pub mod dynamodb;
+
 use std::fmt;
 use std::sync::Arc;
 
