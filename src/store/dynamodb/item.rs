@@ -106,34 +106,30 @@ pub(super) fn decode_at(key: Key, attributes: &Attributes) -> Result<Arc<Item>, 
     }))
 }
 
-/// Reads the record of this kind.
-pub(super) fn decode_record(
-    kind: RecordKind,
-    attributes: &Attributes,
-) -> Result<Record, StoreError> {
+/// Reads a record. Its name says what it is.
+pub(super) fn decode_record(attributes: &Attributes) -> Result<Record, StoreError> {
     let fields = Fields(attributes);
-    let key = || {
-        let path = fields.text(SORT)?.and_then(|name| name.strip_prefix(kind.prefix()));
-        let key = path.and_then(|path| Key::from_escaped(path).ok());
-        key.ok_or_else(|| fields.corrupt(SORT))
+    let name = fields.text(SORT)?.unwrap_or_default();
+    let about = |kind: RecordKind| {
+        let path = name.strip_prefix(kind.prefix()).filter(|path| path.starts_with('/'));
+        path.and_then(|path| Key::from_escaped(path).ok())
     };
-    Ok(match kind {
-        RecordKind::Identity => Record::Identity {
-            schema: fields.needed(SCHEMA)?,
-            cluster_id: fields.needed(CLUSTER_ID)?,
-            member_id: fields.needed(MEMBER_ID)?,
-        },
-        RecordKind::DirTtl => {
-            Record::DirTtl { key: key()?, expiration: UnixMs(fields.needed(EXPIRATION)?) }
-        }
-        RecordKind::Drain => Record::Drain {
-            key: key()?,
-            index: EtcdIndex(fields.needed(MODIFIED)?),
-            action: (fields.text(ACTION)?)
-                .and_then(Action::from_name)
-                .ok_or_else(|| fields.corrupt(ACTION))?,
-        },
-    })
+    if name == RecordKind::Identity.prefix() {
+        let schema = fields.needed(SCHEMA)?;
+        let cluster_id = fields.needed(CLUSTER_ID)?;
+        let member_id = fields.needed(MEMBER_ID)?;
+        return Ok(Record::Identity { schema, cluster_id, member_id });
+    }
+    if let Some(key) = about(RecordKind::DirTtl) {
+        return Ok(Record::DirTtl { key, expiration: UnixMs(fields.needed(EXPIRATION)?) });
+    }
+    if let Some(key) = about(RecordKind::Drain) {
+        let index = EtcdIndex(fields.needed(MODIFIED)?);
+        let action = fields.text(ACTION)?.and_then(Action::from_name);
+        let action = action.ok_or_else(|| fields.corrupt(ACTION))?;
+        return Ok(Record::Drain { key, index, action });
+    }
+    Err(fields.corrupt(SORT))
 }
 
 /// What a record holds beside its name.
@@ -153,6 +149,7 @@ pub(super) fn encode_record(record: &Record) -> Vec<(&'static str, AttributeValu
 
 /// The size of an item as DynamoDB bills it, in bytes, near enough.
 pub(super) fn size(attributes: &Attributes) -> usize {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
         AttributeValue::B(bytes) => bytes.as_ref().len(),

@@ -25,8 +25,8 @@ const KEYSPACE_BYTES: usize = 64;
 /// The digits of the depth in a sort key.
 const DEPTH_DIGITS: usize = 3;
 
-/// What a record's name has in front of its key at most: `dir-ttl`. More than the depth has.
-const RECORD_KIND_BYTES: usize = 7;
+/// What a record's name has in front of its key at most: `sweep/dir-ttl`. More than the depth has.
+const RECORD_KIND_BYTES: usize = 13;
 
 /// The longest key, escaped, for which the sort key of its item and the names of its records
 /// are short enough.
@@ -46,8 +46,7 @@ pub(super) const KEYS_OVERHEAD: usize =
 /// <keyspace>/a            003/a/b/c        then their children,
 /// <keyspace>/a            003/a/d/e        level by level
 /// <keyspace>//records     identity         the keyspace's records; no key's first part is
-/// <keyspace>//records     dir-ttl/a/b      empty, so no client can reach them
-/// <keyspace>//records     drain/a
+/// <keyspace>//records     sweep/drain/a    empty, so no client can reach them
 /// ```
 ///
 /// The children of a directory, and each whole level of its subtree, are one range of one
@@ -170,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_no_sort_key_of_a_node_is_no_key() {
-        for sort in ["", "00", "identity", "002/a", "dir-ttl/a", "001a", "xyz/a", "001//"] {
+        for sort in ["", "00", "identity", "002/a", "sweep/dir-ttl/a", "001a", "xyz/a", "001//"] {
             assert_eq!(key_at(sort), None, "{sort}");
         }
     }

@@ -136,7 +136,7 @@ impl DynamoDbStore {
             let range = Range { place, from, consistency: Consistency::Strong };
             let output = self.query(range).await?;
             for attributes in output.items() {
-                records.push(decode_record(kind, attributes)?);
+                records.push(decode_record(attributes)?);
             }
             from = next_of(&output)?;
             if from.is_none() {

@@ -158,6 +158,7 @@ pub(super) fn token(id: WriteId, parts: &[Part]) -> String {
     format!("{:x}-{:08x}-{digest:012x}", id.index.0, id.nonce)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
 fn digest_value(value: &AttributeValue, hasher: &mut DefaultHasher) {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => text.hash(hasher),
