@@ -57,6 +57,11 @@ impl Engine {
         Engine { database, script: Arc::default(), calls: Arc::default() }
     }
 
+    /// What the store stands on, for what the store itself does not do.
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// What the next calls meet, in this order.
     pub(super) fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.script.lock().unwrap().extend(faults);
