@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod dynamodb;
 pub mod embedded;
 #[cfg(test)]
 pub(crate) mod faults;

@@ -1,0 +1,200 @@
+//! One call to DynamoDB, and the few that may follow it: deadlines, pauses, what it cost.
+//!
+//! The SDK's own retries are off: they cannot tell what happened from what may have happened.
+//! Invariant: every call ends within its attempt's time, and no call of a series begins after
+//! its total. (A last call that is cut short would make an unknown outcome of a certain one.)
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::ConsumedCapacity;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::error::{Failure, Fate};
+use crate::store::StoreError;
+
+/// How long calls may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Making a connection.
+    pub connect: Duration,
+    /// One call. What has no reply by then is a lost reply.
+    pub attempt: Duration,
+    /// From when on a read is not tried again.
+    pub read: Duration,
+    /// From when on a commit that certainly did not happen is not tried again.
+    pub commit: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            connect: Duration::from_secs(1),
+            attempt: Duration::from_millis(1500),
+            read: Duration::from_secs(2),
+            commit: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What one call consumed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Consumed {
+    /// DynamoDB's name of the operation.
+    pub operation: &'static str,
+    /// Read request units.
+    pub read_units: f64,
+    /// Write request units. DynamoDB does not tell them where a condition failed: there they
+    /// are counted by the size of the item it gave back.
+    pub write_units: f64,
+    /// Whether the call was turned away to be tried again: throttled or in conflict.
+    pub turned_away: bool,
+}
+
+/// Is told of every call, when it ends, in the task that made it.
+#[derive(Clone)]
+pub struct Meter(Arc<dyn Fn(Consumed) + Send + Sync>);
+
+impl Meter {
+    /// A meter that passes on what it is told.
+    pub fn new(tell: impl Fn(Consumed) + Send + Sync + 'static) -> Meter {
+        Meter(Arc::new(tell))
+    }
+
+    /// A meter that nobody reads.
+    pub fn none() -> Meter {
+        Meter::new(|_| ())
+    }
+
+    pub(super) fn read<'a>(
+        &self,
+        operation: &'static str,
+        capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
+    ) {
+        let read_units = units(capacity);
+        (self.0)(Consumed { operation, read_units, write_units: 0.0, turned_away: false });
+    }
+
+    pub(super) fn wrote<'a>(
+        &self,
+        operation: &'static str,
+        capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
+    ) {
+        self.write_units(operation, units(capacity));
+    }
+
+    pub(super) fn write_units(&self, operation: &'static str, write_units: f64) {
+        (self.0)(Consumed { operation, read_units: 0.0, write_units, turned_away: false });
+    }
+
+    pub(super) fn failed(&self, operation: &'static str, failure: &Failure) {
+        let turned_away = failure.fate == Fate::Passing;
+        (self.0)(Consumed { operation, read_units: 0.0, write_units: 0.0, turned_away });
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meter")
+    }
+}
+
+fn units<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
+    capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
+}
+
+/// A call that has no result, with DynamoDB's answer where there is one.
+#[derive(Debug)]
+pub(super) enum Trouble<E> {
+    /// There was no answer in time.
+    Late,
+    /// What the SDK says. Boxed, as it holds the whole reply.
+    Sdk(Box<SdkError<E, HttpResponse>>),
+}
+
+impl<E> From<&Trouble<E>> for Failure
+where
+    E: aws_sdk_dynamodb::error::ProvideErrorMetadata + Error + 'static,
+{
+    fn from(trouble: &Trouble<E>) -> Failure {
+        match trouble {
+            Trouble::Late => Failure::new(Fate::Unknown, "no reply in time"),
+            Trouble::Sdk(error) => Failure::from(error.as_ref()),
+        }
+    }
+}
+
+/// Makes one call, which ends by itself when its time is over.
+pub(super) async fn attempt<T, E>(
+    within: Duration,
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, Trouble<E>> {
+    match timeout(within, call).await {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
+        Err(_elapsed) => Err(Trouble::Late),
+    }
+}
+
+/// The pauses of one series of calls, and its end.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    deadline: Instant,
+    pause: Duration,
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
+impl Patience {
+    /// A series in which no call begins after this time.
+    pub(super) fn new(total: Duration) -> Patience {
+        Patience { deadline: Instant::now() + total, pause: FIRST_PAUSE }
+    }
+
+    /// Waits before the next call: anything between nothing and twice as much as the last time,
+    /// so that those who met once do not meet again. Says no where there is no time left.
+    pub(super) async fn pause(&mut self) -> bool {
+        let pause = self.pause.mul_f64(fastrand::f64());
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+        if Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+
+    /// The next pause is a short one again: something came of the last call.
+    pub(super) fn encouraged(&mut self) {
+        self.pause = FIRST_PAUSE;
+    }
+}
+
+/// Reads, and reads again on anything that may pass, until the time is over.
+pub(super) async fn read<T, F>(
+    mut patience: Patience,
+    mut call: impl FnMut() -> F,
+) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    loop {
+        let failure = match call().await {
+            Ok(output) => return Ok(output),
+            Err(failure) => failure,
+        };
+        match failure.fate {
+            Fate::Passing | Fate::UnderWay | Fate::Unknown => {
+                if !patience.pause().await {
+                    return Err(StoreError::Unavailable(failure.why));
+                }
+            }
+            Fate::Lasting => return Err(StoreError::Unavailable(failure.why)),
+            Fate::TooLarge | Fate::Invalid => return Err(StoreError::Corrupt(failure.why)),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! For tests: a DynamoDB in this process, and what can go wrong on the way to it.
+//!
+//! It stands under the real SDK client, in the place of the HTTP client, so that everything from
+//! the request's JSON to the error's code is as in production. Not here: throttling, conflicts
+//! and lost replies of the engine's own, which it does not have; a script supplies them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_dynamodb::config::{
+    Credentials, HttpClient, RuntimeComponents, SharedCredentialsProvider,
+};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use dynoxide::{Database, DynoxideError};
+
+use super::calls::{Meter, Timing};
+use super::{DynamoDbConfig, DynamoDbStore, client};
+
+/// What becomes of one call instead of its reaching the engine and coming back.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// A reply that the engine did not give.
+    Reply(u16, String),
+    /// The call arrives and its reply is lost.
+    LoseReply,
+    /// The connection breaks before the call arrives; nobody can know.
+    Cut,
+    /// Nobody listens.
+    Refuse,
+    /// Nothing ever comes.
+    Hang,
+}
+
+/// An engine with a script of what goes wrong. Calls beyond the script go well.
+#[derive(Clone)]
+pub(super) struct Engine {
+    database: Arc<Database>,
+    script: Arc<Mutex<VecDeque<Fault>>>,
+    calls: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+pub(super) const TABLE: &str = "etcdynamo-test-table";
+
+impl Engine {
+    pub(super) fn new() -> Engine {
+        let database = Arc::new(Database::memory().expect("an empty engine"));
+        Engine { database, script: Arc::default(), calls: Arc::default() }
+    }
+
+    /// What the store stands on, for what the store itself does not do.
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What the next calls meet, in this order.
+    pub(super) fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.script.lock().unwrap().extend(faults);
+    }
+
+    /// The operations and bodies of the calls so far, which are forgotten by this.
+    pub(super) fn take_calls(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    pub(super) fn client(&self) -> Client {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        let shared = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(TokioSleep::new()))
+            .build();
+        client::with_http_client(&shared, self.clone(), Timing::default().connect)
+    }
+
+    /// A store on a table of this engine, which is created where it is not there yet.
+    pub(super) async fn store(&self, meter: Meter) -> DynamoDbStore {
+        DynamoDbStore::open_with(self.client(), &config(), meter).await.expect("a store")
+    }
+}
+
+pub(super) fn config() -> DynamoDbConfig {
+    DynamoDbConfig {
+        table: TABLE.to_owned(),
+        keyspace: "ks".to_owned(),
+        region: None,
+        endpoint_url: None,
+        create_table: true,
+        timing: Timing::default(),
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl HttpClient for Engine {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Engine {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").expect("a target");
+        let operation = target.rsplit('.').next().expect("a name").to_owned();
+        let body = request.body().bytes().expect("a body in memory");
+        let body = String::from_utf8(body.to_vec()).expect("JSON");
+        self.calls.lock().unwrap().push((operation.clone(), body.clone()));
+        let fault = self.script.lock().unwrap().pop_front();
+        let database = self.database.clone();
+        HttpConnectorFuture::new(async move {
+            let io = |kind| Err(ConnectorError::io(io::Error::from(kind).into()));
+            let arrives = matches!(fault, None | Some(Fault::LoseReply));
+            let reply = if arrives {
+                let work = tokio::task::spawn_blocking(move || run(&database, &operation, &body));
+                work.await.expect("the engine does not panic")
+            } else {
+                (0, String::new())
+            };
+            match fault {
+                None => Ok(response(reply)),
+                Some(Fault::Reply(status, body)) => Ok(response((status, body))),
+                Some(Fault::LoseReply | Fault::Cut) => io(io::ErrorKind::ConnectionReset),
+                Some(Fault::Refuse) => io(io::ErrorKind::ConnectionRefused),
+                Some(Fault::Hang) => std::future::pending().await,
+            }
+        })
+    }
+}
+
+fn response((status, body): (u16, String)) -> HttpResponse {
+    let status = StatusCode::try_from(status).expect("a status");
+    HttpResponse::new(status, SdkBody::from(body))
+}
+
+fn run(database: &Database, operation: &str, body: &str) -> (u16, String) {
+    macro_rules! run {
+        ($method:ident) => {
+            serde_json::from_str(body)
+                .map_err(|e| DynoxideError::SerializationException(e.to_string()))
+                .and_then(|request| database.$method(request))
+                .map(|reply| serde_json::to_string(&reply).expect("JSON"))
+        };
+    }
+    let reply: Result<String, DynoxideError> = match operation {
+        "CreateTable" => run!(create_table),
+        "DescribeTable" => run!(describe_table),
+        "UpdateTable" => run!(update_table),
+        "UpdateTimeToLive" => run!(update_time_to_live),
+        "DescribeTimeToLive" => run!(describe_time_to_live),
+        "GetItem" => run!(get_item),
+        "BatchGetItem" => run!(batch_get_item),
+        "Query" => run!(query),
+        "PutItem" => run!(put_item),
+        "UpdateItem" => run!(update_item),
+        "DeleteItem" => run!(delete_item),
+        "TransactWriteItems" => run!(transact_write_items),
+        other => panic!("the store does not use {other}"),
+    };
+    match reply {
+        Ok(body) => (200, body),
+        Err(error) => (error.status_code(), error.to_json()),
+    }
+}

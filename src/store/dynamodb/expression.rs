@@ -1,0 +1,304 @@
+//! Compiles an operation on a node's item to a condition and an update expression.
+//!
+//! Nothing is decided here: a condition says exactly what [`NodeOp::applies`] says, an update
+//! does exactly what [`Mutation::apply`] does, and a test holds both against DynamoDB's own
+//! evaluation. No attribute's name is one of DynamoDB's reserved words, so none needs a
+//! placeholder.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::item::{
+    ACTION, CREATED, DIR, DRAINING, EXPIRATION, MODIFIED, PURGE, REMOVED, STAMP, VALUE, WRITES,
+    number, value, write_id,
+};
+use crate::v2::{Action, Mutation, NodeOp, Precondition, UnixMs, WriteId, purge_at};
+
+/// What an UpdateItem, alone or in a transaction, is made of.
+#[derive(Debug, Default)]
+pub(super) struct Expression {
+    set: Vec<String>,
+    remove: Vec<&'static str>,
+    conditions: Vec<String>,
+    values: Vec<(String, AttributeValue)>,
+}
+
+/// The commit's index.
+const INDEX: &str = ":i";
+/// The commit's id.
+const ID: &str = ":w";
+
+impl Expression {
+    /// Compiles an operation of a commit of this id.
+    pub(super) fn compile(op: &NodeOp, id: WriteId) -> Expression {
+        let mut expression = Expression::default();
+        expression.mutate(op, id);
+        expression.in_order(&op.mutation, id);
+        for precondition in &op.expect {
+            expression.expect(precondition);
+        }
+        expression
+    }
+
+    /// The update expression.
+    pub(super) fn update(&self) -> String {
+        let set = format!("SET {}", self.set.join(", "));
+        if self.remove.is_empty() {
+            return set;
+        }
+        format!("{set} REMOVE {}", self.remove.join(", "))
+    }
+
+    /// The condition expression.
+    pub(super) fn condition(&self) -> String {
+        self.conditions.join(" AND ")
+    }
+
+    /// The values that both refer to.
+    pub(super) fn values(self) -> Vec<(String, AttributeValue)> {
+        self.values
+    }
+
+    fn mutate(&mut self, op: &NodeOp, id: WriteId) {
+        match &op.mutation {
+            Mutation::WriteFile { value: written, creates, expiration } => {
+                if let Some(written) = written {
+                    self.set(VALUE, value(written));
+                    self.remove.extend([DIR, STAMP]);
+                }
+                if *creates {
+                    self.set_index(CREATED, id);
+                }
+                self.set_index(MODIFIED, id);
+                self.set_written(op.action, id);
+                self.set_expiration(*expiration);
+                self.set_purge(expiration.map(purge_at));
+                self.remove.extend([REMOVED, DRAINING]);
+            }
+            Mutation::MakeDir { stamped, expiration } => {
+                self.set(DIR, AttributeValue::Bool(true));
+                if *stamped {
+                    self.set_index(STAMP, id);
+                } else {
+                    self.remove.push(STAMP);
+                }
+                self.set_index(CREATED, id);
+                self.set_index(MODIFIED, id);
+                self.set_written(op.action, id);
+                self.set_expiration(*expiration);
+                self.set_purge(None);
+                self.remove.extend([VALUE, REMOVED, DRAINING]);
+            }
+            Mutation::SetDirTtl { expiration } => {
+                self.set_index(STAMP, id);
+                self.set_written(op.action, id);
+                self.set_expiration(*expiration);
+            }
+            Mutation::Stamp => self.set_index(STAMP, id),
+            Mutation::Remove { draining, now } => {
+                self.set_index(MODIFIED, id);
+                self.set_written(op.action, id);
+                self.set_removed(*now, *draining);
+            }
+            Mutation::EndDrain { now } => self.set_removed(*now, false),
+        }
+    }
+
+    /// Only over an item whose highest index is below the commit's. That is the higher one of
+    /// its modifiedIndex and its stamp: every write sets one of them to its own index. Where the
+    /// mutation has nothing to start from without an item, there must be one of its kind.
+    fn in_order(&mut self, mutation: &Mutation, id: WriteId) {
+        let over_any = match mutation {
+            Mutation::WriteFile { value, creates, .. } => value.is_some() && *creates,
+            Mutation::MakeDir { .. } => true,
+            Mutation::SetDirTtl { .. } | Mutation::Stamp => {
+                self.exists(DIR);
+                false
+            }
+            Mutation::Remove { .. } => false,
+            Mutation::EndDrain { .. } => return self.exists(MODIFIED),
+        };
+        self.value(INDEX, number(id.index));
+        let modified = format!("{MODIFIED} < {INDEX}");
+        self.require(if over_any {
+            format!("(attribute_not_exists({MODIFIED}) OR {modified})")
+        } else {
+            modified
+        });
+        self.require(format!("(attribute_not_exists({STAMP}) OR {STAMP} < {INDEX})"));
+    }
+
+    fn expect(&mut self, precondition: &Precondition) {
+        match precondition {
+            Precondition::Absent => self.require(format!(
+                "(attribute_not_exists({MODIFIED}) OR \
+                 attribute_exists({REMOVED}) AND attribute_not_exists({DRAINING}))"
+            )),
+            Precondition::LiveFile(now) => {
+                self.node_with(VALUE);
+                self.not_past(*now);
+            }
+            Precondition::LiveDir(now) => {
+                self.node_with(DIR);
+                self.not_past(*now);
+            }
+            Precondition::File => self.node_with(VALUE),
+            Precondition::Dir => self.node_with(DIR),
+            Precondition::Value(held) => self.node_where(VALUE, value(held)),
+            Precondition::Modified(index) => self.node_where(MODIFIED, number(index)),
+            Precondition::Expiration(at) => self.node_where(EXPIRATION, number(at.0)),
+            Precondition::Stamp(Some(stamp)) => self.node_where(STAMP, number(stamp)),
+            Precondition::Stamp(None) => {
+                self.node_with(MODIFIED);
+                self.require(format!("attribute_not_exists({STAMP})"));
+            }
+            Precondition::Draining => self.exists(DRAINING),
+        }
+    }
+
+    /// The newest write comes in front of the others, and fills the memory of a new item. The
+    /// right-hand sides are all of the item as it was before.
+    fn set_written(&mut self, action: Option<Action>, id: WriteId) {
+        self.value(ID, AttributeValue::S(write_id(id)));
+        for (newer, older) in WRITES.iter().zip(&WRITES[1..]).rev() {
+            self.set.push(format!("{older} = if_not_exists({newer}, {ID})"));
+        }
+        self.set.push(format!("{} = {ID}", WRITES[0]));
+        let action = action.map(|action| AttributeValue::S(action.name().to_owned()));
+        self.set_or_remove(ACTION, action);
+    }
+
+    fn set_removed(&mut self, now: UnixMs, draining: bool) {
+        let purge = purge_at(now);
+        self.set(REMOVED, number(purge.0));
+        if draining {
+            self.set(DRAINING, AttributeValue::Bool(true));
+        } else {
+            self.remove.push(DRAINING);
+        }
+        self.set_purge((!draining).then_some(purge));
+    }
+
+    fn set_expiration(&mut self, expiration: Option<UnixMs>) {
+        self.set_or_remove(EXPIRATION, expiration.map(|at| number(at.0)));
+    }
+
+    fn set_purge(&mut self, at: Option<UnixMs>) {
+        self.set_or_remove(PURGE, at.map(|at| number(at.ceil_seconds())));
+    }
+
+    fn set_or_remove(&mut self, name: &'static str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove.push(name),
+        }
+    }
+
+    fn set(&mut self, name: &'static str, value: AttributeValue) {
+        let placeholder = format!(":{name}");
+        self.set.push(format!("{name} = {placeholder}"));
+        self.values.push((placeholder, value));
+    }
+
+    fn set_index(&mut self, name: &'static str, id: WriteId) {
+        self.value(INDEX, number(id.index));
+        self.set.push(format!("{name} = {INDEX}"));
+    }
+
+    fn node_with(&mut self, name: &'static str) {
+        self.exists(name);
+        self.require(format!("attribute_not_exists({REMOVED})"));
+    }
+
+    fn node_where(&mut self, name: &'static str, value: AttributeValue) {
+        let placeholder = self.fresh(value);
+        self.require(format!("{name} = {placeholder}"));
+        self.require(format!("attribute_not_exists({REMOVED})"));
+    }
+
+    fn not_past(&mut self, now: UnixMs) {
+        let placeholder = self.fresh(number(now.0));
+        self.require(format!(
+            "(attribute_not_exists({EXPIRATION}) OR {EXPIRATION} > {placeholder})"
+        ));
+    }
+
+    fn exists(&mut self, name: &'static str) {
+        self.require(format!("attribute_exists({name})"));
+    }
+
+    fn require(&mut self, condition: String) {
+        if !self.conditions.contains(&condition) {
+            self.conditions.push(condition);
+        }
+    }
+
+    fn value(&mut self, placeholder: &str, value: AttributeValue) {
+        if !self.values.iter().any(|(name, _)| name == placeholder) {
+            self.values.push((placeholder.to_owned(), value));
+        }
+    }
+
+    fn fresh(&mut self, value: AttributeValue) -> String {
+        let placeholder = format!(":x{}", self.values.len());
+        self.values.push((placeholder.clone(), value));
+        placeholder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v2::{EtcdIndex, Key, Value};
+
+    fn compile(expect: Vec<Precondition>, mutation: Mutation) -> (String, String) {
+        let key = Key::parse(b"/a").expect("clean");
+        let op = NodeOp { key, expect, mutation, action: Some(Action::Set) };
+        let id = WriteId { index: EtcdIndex(9), nonce: 1 };
+        let expression = Expression::compile(&op, id);
+        let texts = (expression.update(), expression.condition());
+        for (name, _) in expression.values() {
+            let used = [&texts.0, &texts.1].into_iter().any(|text| {
+                text.split(|c: char| !c.is_alphanumeric() && c != ':').any(|word| word == name)
+            });
+            assert!(used, "DynamoDB refuses a value that is not used: {name} in {texts:?}");
+        }
+        texts
+    }
+
+    #[test]
+    fn a_plain_put_is_one_update() {
+        let value = Some(Value::from("x"));
+        let mutation = Mutation::WriteFile { value, creates: true, expiration: None };
+        let (update, condition) = compile(vec![Precondition::LiveFile(UnixMs(5))], mutation);
+        assert_eq!(
+            update,
+            "SET v = :v, c = :i, m = :i, w3 = if_not_exists(w2, :w), w2 = if_not_exists(w1, :w), \
+             w1 = if_not_exists(w, :w), w = :w, a = :a REMOVE d, k, e, t, r, g"
+        );
+        assert_eq!(
+            condition,
+            "(attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) AND \
+             attribute_exists(v) AND attribute_not_exists(r) AND \
+             (attribute_not_exists(e) OR e > :x4)"
+        );
+    }
+
+    #[test]
+    fn a_stamp_touches_nothing_else() {
+        let (update, condition) = compile(vec![Precondition::Dir], Mutation::Stamp);
+        assert_eq!(update, "SET k = :i");
+        assert_eq!(
+            condition,
+            "attribute_exists(d) AND m < :i AND (attribute_not_exists(k) OR k < :i) AND \
+             attribute_not_exists(r)"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_drain_needs_no_index() {
+        let mutation = Mutation::EndDrain { now: UnixMs(1) };
+        let (update, condition) = compile(vec![Precondition::Draining], mutation);
+        assert_eq!(update, "SET r = :r, t = :t REMOVE g");
+        assert_eq!(condition, "attribute_exists(m) AND attribute_exists(g)");
+    }
+}

@@ -1,0 +1,241 @@
+//! The codec of items and records: what is in the table, read back into values.
+//!
+//! Nodes' items are only ever written by update expressions ([`super::expression`]), so there is
+//! no encoder for them but in tests. Invariant: what cannot be read whole is
+//! [`StoreError::Corrupt`], never a guess.
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::layout::{Attributes, SORT, key_at};
+use crate::store::StoreError;
+use crate::v2::{
+    Action, Content, Dir, EtcdIndex, Item, Key, Record, RecordKind, Removed, UnixMs, Value,
+    WRITES_REMEMBERED, WriteId, Writes,
+};
+
+/// A file's value: S where it is UTF-8, else B.
+pub(super) const VALUE: &str = "v";
+/// TRUE on a directory.
+pub(super) const DIR: &str = "d";
+/// A directory's child stamp.
+pub(super) const STAMP: &str = "k";
+/// The createdIndex.
+pub(super) const CREATED: &str = "c";
+/// The modifiedIndex. Every node's item has one, no record has: its presence is the item's.
+pub(super) const MODIFIED: &str = "m";
+/// The expiration, in ms.
+pub(super) const EXPIRATION: &str = "e";
+/// The name of the last write's action.
+pub(super) const ACTION: &str = "a";
+/// The last writes, the newest first, each as [`write_id`] has it.
+pub(super) const WRITES: [&str; WRITES_REMEMBERED] = ["w", "w1", "w2", "w3"];
+/// The mark of a removed node: from when on the item may be purged, in ms.
+pub(super) const REMOVED: &str = "r";
+/// TRUE while the subtree below is being removed.
+pub(super) const DRAINING: &str = "g";
+/// When DynamoDB is to purge the item, in seconds: the table's TTL attribute.
+pub(super) const PURGE: &str = "t";
+
+const SCHEMA: &str = "schema_version";
+const CLUSTER_ID: &str = "cluster_id";
+const MEMBER_ID: &str = "member_id";
+
+/// What the attributes of an item measure at most beside its keys and its value, in bytes: the
+/// names, the numbers (at most 21 bytes each), the markers, the action and the last writes.
+pub(super) const ATTRIBUTES_OVERHEAD: usize = 512;
+
+/// A number, as the SDK wants it.
+pub(super) fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// A value, as it is kept.
+pub(super) fn value(value: &Value) -> AttributeValue {
+    match str::from_utf8(value.as_bytes()) {
+        Ok(text) => AttributeValue::S(text.to_owned()),
+        Err(_) => AttributeValue::B(Blob::new(value.as_bytes())),
+    }
+}
+
+/// A write's id, as it is kept: its index and eight hex digits.
+pub(super) fn write_id(id: WriteId) -> String {
+    format!("{}-{:08x}", id.index, id.nonce)
+}
+
+fn parse_write_id(text: &str) -> Option<WriteId> {
+    let (index, nonce) = text.split_once('-')?;
+    let nonce = u32::from_str_radix(nonce, 16).ok()?;
+    Some(WriteId { index: EtcdIndex(index.parse().ok()?), nonce })
+}
+
+/// Reads the item of a node, with its key.
+pub(super) fn decode(attributes: &Attributes) -> Result<Arc<Item>, StoreError> {
+    let fields = Fields(attributes);
+    let sort = fields.text(SORT)?.unwrap_or_default();
+    let key = key_at(sort).ok_or_else(|| fields.corrupt(SORT))?;
+    decode_at(key, attributes)
+}
+
+/// Reads the item of the node of this key.
+pub(super) fn decode_at(key: Key, attributes: &Attributes) -> Result<Arc<Item>, StoreError> {
+    let fields = Fields(attributes);
+    let content = match (attributes.get(VALUE), fields.flag(DIR)?) {
+        (None, true) => Content::Dir(Dir { stamp: fields.number(STAMP)?.map(EtcdIndex) }),
+        (Some(AttributeValue::S(text)), false) => Content::File(Value::from(text.as_str())),
+        (Some(AttributeValue::B(bytes)), false) => Content::File(Value::from(bytes.as_ref())),
+        _ => return Err(fields.corrupt(VALUE)),
+    };
+    let action = match fields.text(ACTION)? {
+        Some(name) => Some(Action::from_name(name).ok_or_else(|| fields.corrupt(ACTION))?),
+        None => None,
+    };
+    let draining = fields.flag(DRAINING)?;
+    let removed = fields.number(REMOVED)?.map(|at| Removed { draining, purge_at: UnixMs(at) });
+    Ok(Arc::new(Item {
+        content,
+        created: EtcdIndex(fields.needed(CREATED)?),
+        modified: EtcdIndex(fields.needed(MODIFIED)?),
+        expiration: fields.number(EXPIRATION)?.map(UnixMs),
+        action,
+        writes: fields.writes()?,
+        removed,
+        key,
+    }))
+}
+
+/// Reads a record. Its name says what it is.
+pub(super) fn decode_record(attributes: &Attributes) -> Result<Record, StoreError> {
+    let fields = Fields(attributes);
+    let name = fields.text(SORT)?.unwrap_or_default();
+    let about = |kind: RecordKind| {
+        let path = name.strip_prefix(kind.prefix()).filter(|path| path.starts_with('/'));
+        path.and_then(|path| Key::from_escaped(path).ok())
+    };
+    if name == RecordKind::Identity.prefix() {
+        let schema = fields.needed(SCHEMA)?;
+        let cluster_id = fields.needed(CLUSTER_ID)?;
+        let member_id = fields.needed(MEMBER_ID)?;
+        return Ok(Record::Identity { schema, cluster_id, member_id });
+    }
+    if let Some(key) = about(RecordKind::DirTtl) {
+        return Ok(Record::DirTtl { key, expiration: UnixMs(fields.needed(EXPIRATION)?) });
+    }
+    if let Some(key) = about(RecordKind::Drain) {
+        let index = EtcdIndex(fields.needed(MODIFIED)?);
+        let action = fields.text(ACTION)?.and_then(Action::from_name);
+        let action = action.ok_or_else(|| fields.corrupt(ACTION))?;
+        return Ok(Record::Drain { key, index, action });
+    }
+    Err(fields.corrupt(SORT))
+}
+
+/// What a record holds beside its name.
+pub(super) fn encode_record(record: &Record) -> Vec<(&'static str, AttributeValue)> {
+    match record {
+        Record::Identity { schema, cluster_id, member_id } => vec![
+            (SCHEMA, number(schema)),
+            (CLUSTER_ID, number(cluster_id)),
+            (MEMBER_ID, number(member_id)),
+        ],
+        Record::DirTtl { expiration, .. } => vec![(EXPIRATION, number(expiration.0))],
+        Record::Drain { index, action, .. } => {
+            vec![(MODIFIED, number(index)), (ACTION, AttributeValue::S(action.name().to_owned()))]
+        }
+    }
+}
+
+/// The size of an item as DynamoDB bills it, in bytes, near enough.
+pub(super) fn size(attributes: &Attributes) -> usize {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        // Nothing else but booleans is ever written here.
+        _ => 1,
+    };
+    attributes.iter().map(|(name, held)| name.len() + value(held)).sum()
+}
+
+/// The attributes of an item, read by name and type.
+struct Fields<'a>(&'a Attributes);
+
+impl Fields<'_> {
+    fn text(&self, name: &str) -> Result<Option<&str>, StoreError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, StoreError> {
+        match self.0.get(name) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(digits)) => {
+                digits.parse().map(Some).map_err(|_| self.corrupt(name))
+            }
+            Some(_) => Err(self.corrupt(name)),
+        }
+    }
+
+    fn needed<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {
+        self.number(name)?.ok_or_else(|| self.corrupt(name))
+    }
+
+    fn writes(&self) -> Result<Writes, StoreError> {
+        let mut ids = [WriteId { index: EtcdIndex(0), nonce: 0 }; WRITES_REMEMBERED];
+        for (id, name) in ids.iter_mut().zip(WRITES) {
+            let read = self.text(name)?.and_then(parse_write_id);
+            *id = read.ok_or_else(|| self.corrupt(name))?;
+        }
+        Ok(Writes(ids))
+    }
+
+    /// Names the item and the attribute, and not what is in it.
+    fn corrupt(&self, name: &str) -> StoreError {
+        let sort = self.0.get(SORT).and_then(|sort| sort.as_s().ok());
+        let sort = sort.map_or("(no sort key)", String::as_str);
+        StoreError::Corrupt(format!("the attribute {name} of the item {sort:?}"))
+    }
+}
+
+/// Writes what [`decode`] reads. The store itself writes items by update expressions only.
+#[cfg(test)]
+pub(super) fn encode(item: &Item, place: super::layout::Place) -> Attributes {
+    let mut attributes = place.attributes();
+    let mut set = |name: &str, value| attributes.insert(name.to_owned(), value);
+    match &item.content {
+        Content::File(held) => {
+            set(VALUE, value(held));
+        }
+        Content::Dir(dir) => {
+            set(DIR, AttributeValue::Bool(true));
+            dir.stamp.map(|stamp| set(STAMP, number(stamp)));
+        }
+    }
+    set(CREATED, number(item.created));
+    set(MODIFIED, number(item.modified));
+    item.expiration.map(|at| set(EXPIRATION, number(at.0)));
+    item.action.map(|action| set(ACTION, AttributeValue::S(action.name().to_owned())));
+    for (name, id) in WRITES.into_iter().zip(item.writes.0) {
+        set(name, AttributeValue::S(write_id(id)));
+    }
+    if let Some(removed) = item.removed {
+        set(REMOVED, number(removed.purge_at.0));
+        removed.draining.then(|| set(DRAINING, AttributeValue::Bool(true)));
+    }
+    item.purge_at().map(|at| set(PURGE, number(at.ceil_seconds())));
+    attributes
+}

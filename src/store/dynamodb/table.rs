@@ -1,0 +1,291 @@
+//! The table itself: what it must be like, how it is created, how it is verified.
+//!
+//! ```text
+//! keys      pk (S, partition), sk (S, sort); no local secondary index, ever
+//! billing   on demand, where it is created here; an operator may choose otherwise
+//! TTL       on attribute t
+//! stream    NEW_AND_OLD_IMAGES
+//! ```
+//!
+//! What is in it is drawn at [`super::layout::Layout`]. Invariant: nothing that exists is ever
+//! changed but by switching on what is off; a table that differs otherwise is refused.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, StreamViewType, TableDescription, TableStatus, TimeToLiveDescription,
+    TimeToLiveSpecification, TimeToLiveStatus,
+};
+use tokio::time::{Instant, sleep};
+
+use super::calls::{Timing, Trouble, attempt};
+use super::error::{Failure, Fate};
+use super::item::PURGE;
+use super::layout::{PARTITION, SORT};
+
+/// How long a table may take until it is as it must be.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a table cannot be used.
+#[derive(Debug)]
+pub enum TableError {
+    /// There is none of this name.
+    Missing(String),
+    /// It is not as it must be.
+    Different {
+        /// Its name.
+        table: String,
+        /// Each difference, in words.
+        differences: Vec<String>,
+    },
+    /// It cannot be looked at or changed.
+    Unavailable {
+        /// Its name.
+        table: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TableError::Missing(table) => {
+                write!(f, "there is no table {table:?}; --create-table creates it")
+            }
+            TableError::Different { table, differences } => {
+                write!(f, "the table {table:?} cannot be used: {}", differences.join("; "))
+            }
+            TableError::Unavailable { table, why } => {
+                write!(f, "the table {table:?} is not available: {why}")
+            }
+        }
+    }
+}
+
+impl Error for TableError {}
+
+/// A way in which a table is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Difference {
+    /// TTL is off.
+    NoTtl,
+    /// The stream is off.
+    NoStream,
+    /// Something that cannot be changed, or is not ours to change.
+    Other(String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::NoTtl => {
+                write!(f, "TTL on the attribute {PURGE:?} is off (--create-table switches it on)")
+            }
+            Difference::NoStream => {
+                write!(f, "the stream NEW_AND_OLD_IMAGES is off (--create-table switches it on)")
+            }
+            Difference::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+/// What a look at the table shows.
+#[derive(Debug)]
+enum Look {
+    Missing,
+    /// It is about to be something else.
+    Settling(String),
+    Ready(Vec<Difference>),
+}
+
+/// A table, by its name.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    client: &'a Client,
+    name: &'a str,
+    attempt: Duration,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(client: &'a Client, name: &'a str, timing: Timing) -> Table<'a> {
+        // The control plane is slower than reads and writes are.
+        Table { client, name, attempt: timing.attempt * 4 }
+    }
+
+    /// Sees that there is a table as it must be. Several may do so at once.
+    pub(super) async fn create(&self) -> Result<(), TableError> {
+        self.settle(true).await
+    }
+
+    /// Sees whether the table is as it must be. Changes nothing.
+    pub(super) async fn verify(&self) -> Result<(), TableError> {
+        self.settle(false).await
+    }
+
+    /// Looks, does the next thing that is to be done, and looks again, until nothing is. What
+    /// another does meanwhile only makes less to do, so its errors are no reason to give up.
+    async fn settle(&self, create: bool) -> Result<(), TableError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let step = match self.look().await {
+                Ok(Look::Ready(differences)) if differences.is_empty() => return Ok(()),
+                Ok(Look::Ready(differences)) => {
+                    let ours = !differences.iter().any(|d| matches!(d, Difference::Other(_)));
+                    if !(create && ours) {
+                        let differences = differences.iter().map(ToString::to_string).collect();
+                        let table = self.name.to_owned();
+                        return Err(TableError::Different { table, differences });
+                    }
+                    self.switch_on(&differences).await
+                }
+                Ok(Look::Missing) if create => self.create_now().await,
+                Ok(Look::Missing) => return Err(TableError::Missing(self.name.to_owned())),
+                Ok(Look::Settling(status)) => {
+                    Err(Failure::new(Fate::Passing, format!("its status is {status}")))
+                }
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = step {
+                tracing::info!(table = self.name, why = failure.why, "waiting for the table");
+                if failure.fate == Fate::Lasting || Instant::now() >= deadline {
+                    return Err(self.unavailable(failure.why));
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Look, Failure> {
+        let request = self.client.describe_table().table_name(self.name);
+        let description = match attempt(self.attempt, request.send()).await {
+            Ok(output) => output.table.unwrap_or_else(|| TableDescription::builder().build()),
+            Err(Trouble::Sdk(error))
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+            {
+                return Ok(Look::Missing);
+            }
+            Err(trouble) => return Err(Failure::from(&trouble)),
+        };
+        match description.table_status() {
+            Some(TableStatus::Active | TableStatus::Updating) => (),
+            status => {
+                let status = status.map_or("not known", TableStatus::as_str);
+                return Ok(Look::Settling(status.to_owned()));
+            }
+        }
+        let request = self.client.describe_time_to_live().table_name(self.name);
+        let ttl = attempt(self.attempt, request.send()).await.map_err(|e| Failure::from(&e))?;
+        Ok(Look::Ready(differences(&description, ttl.time_to_live_description())))
+    }
+
+    async fn create_now(&self) -> Result<(), Failure> {
+        tracing::info!(table = self.name, "creating the table");
+        let definition = |name: &str| {
+            let built = AttributeDefinition::builder().attribute_name(name);
+            built.attribute_type(ScalarAttributeType::S).build().expect("both are set")
+        };
+        let element = |name: &str, kind| {
+            let built = KeySchemaElement::builder().attribute_name(name).key_type(kind);
+            built.build().expect("both are set")
+        };
+        let request = (self.client.create_table())
+            .table_name(self.name)
+            .attribute_definitions(definition(PARTITION))
+            .attribute_definitions(definition(SORT))
+            .key_schema(element(PARTITION, KeyType::Hash))
+            .key_schema(element(SORT, KeyType::Range))
+            .billing_mode(BillingMode::PayPerRequest)
+            .stream_specification(stream());
+        done(attempt(self.attempt, request.send()).await)
+    }
+
+    async fn switch_on(&self, differences: &[Difference]) -> Result<(), Failure> {
+        tracing::info!(table = self.name, ?differences, "switching on what the table lacks");
+        if differences.contains(&Difference::NoTtl) {
+            let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(PURGE);
+            let request = (self.client.update_time_to_live())
+                .table_name(self.name)
+                .time_to_live_specification(ttl.build().expect("both are set"));
+            done(attempt(self.attempt, request.send()).await)?;
+        }
+        if differences.contains(&Difference::NoStream) {
+            let request =
+                self.client.update_table().table_name(self.name).stream_specification(stream());
+            done(attempt(self.attempt, request.send()).await)?;
+        }
+        Ok(())
+    }
+
+    fn unavailable(&self, why: String) -> TableError {
+        TableError::Unavailable { table: self.name.to_owned(), why }
+    }
+}
+
+fn stream() -> StreamSpecification {
+    let stream = StreamSpecification::builder().stream_enabled(true);
+    stream.stream_view_type(StreamViewType::NewAndOldImages).build().expect("it is set")
+}
+
+/// Whether a change was accepted. It may take a while to show.
+fn done<T, E>(result: Result<T, Trouble<E>>) -> Result<(), Failure>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    result.map(|_| ()).map_err(|trouble| Failure::from(&trouble))
+}
+
+/// Each way in which this table is not as it must be.
+fn differences(table: &TableDescription, ttl: Option<&TimeToLiveDescription>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut other = |what: String| found.push(Difference::Other(what));
+    for (name, kind) in [(PARTITION, KeyType::Hash), (SORT, KeyType::Range)] {
+        let key = table.key_schema().iter().find(|key| *key.key_type() == kind);
+        match key.map(KeySchemaElement::attribute_name) {
+            Some(held) if held == name => (),
+            Some(held) => other(format!("its {} key is {held:?}, not {name:?}", kind.as_str())),
+            None => other(format!("it has no {} key {name:?}", kind.as_str())),
+        }
+        let defined = table.attribute_definitions().iter().find(|d| d.attribute_name() == name);
+        let kind = defined.map(AttributeDefinition::attribute_type);
+        if let Some(kind) = kind.filter(|kind| **kind != ScalarAttributeType::S) {
+            other(format!("the type of {name:?} is {}, not S", kind.as_str()));
+        }
+    }
+    if !table.local_secondary_indexes().is_empty() {
+        other("it has a local secondary index, which keeps DynamoDB from splitting it".to_owned());
+    }
+    let stream = table.stream_specification().filter(|stream| stream.stream_enabled());
+    match stream.and_then(StreamSpecification::stream_view_type) {
+        Some(StreamViewType::NewAndOldImages) => (),
+        Some(view) => other(format!("its stream is {}, not NEW_AND_OLD_IMAGES", view.as_str())),
+        None => found.push(Difference::NoStream),
+    }
+    found.extend(ttl_difference(ttl));
+    found
+}
+
+fn ttl_difference(ttl: Option<&TimeToLiveDescription>) -> Option<Difference> {
+    let status = ttl.and_then(TimeToLiveDescription::time_to_live_status);
+    let on = matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling));
+    if !on {
+        return Some(Difference::NoTtl);
+    }
+    let attribute = ttl.and_then(TimeToLiveDescription::attribute_name);
+    match attribute {
+        Some(PURGE) => None,
+        other => {
+            let other = other.unwrap_or_default();
+            Some(Difference::Other(format!("its TTL attribute is {other:?}, not {PURGE:?}")))
+        }
+    }
+}
