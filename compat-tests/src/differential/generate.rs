@@ -12,7 +12,10 @@ use fastrand::Rng;
 use crate::http::Request;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+/// Mostly directories.
 const NAMES: [&str; 6] = ["a", "b", "c", "_h", "B", "a.b"];
+/// Mostly files.
+const LEAVES: [&str; 4] = ["f", "g", "f", "_g"];
 const VALUES: [&str; 5] = ["1", "2", "", "x+y", "%C3%A9%22%3C"];
 const TTLS: [&str; 4] = ["100", "1000", "", "00500"];
 const BAD: [&str; 22] = [
@@ -147,6 +150,10 @@ impl Step {
         None
     }
 
+    fn parameters(&self) -> impl Iterator<Item = &String> {
+        self.body.iter().flatten().chain(&self.query)
+    }
+
     fn target(&self, prefix: &str) -> String {
         let mut target = match &self.path {
             Some(path) => format!("/v2/keys/{prefix}{path}"),
@@ -185,8 +192,8 @@ fn fill(text: &str, seen: &BTreeMap<usize, u64>) -> String {
 
 struct Maker {
     rng: Rng,
-    /// The last write at each path.
-    last: BTreeMap<String, usize>,
+    /// The last write at each path that may well have succeeded, and the value it gave.
+    last: BTreeMap<String, (usize, String)>,
     /// The in-order creations: step and path.
     posts: Vec<(usize, String)>,
     next: usize,
@@ -199,9 +206,9 @@ impl Maker {
         let path = self.path();
         let mut step = match self.rng.u32(0..100) {
             0..=51 => self.put(id, &path),
-            52..=59 => self.post(id, &path),
-            60..=74 => self.delete(id, &path),
-            75..=93 => self.get(id, &path, "GET"),
+            52..=57 => self.post(id, &path),
+            58..=73 => self.delete(id, &path),
+            74..=93 => self.get(id, &path, "GET"),
             94..=97 => self.get(id, &path, "HEAD"),
             98 => Step::new(id, "OPTIONS", &path),
             _ => Step::new(id, "PATCH", &path),
@@ -230,8 +237,11 @@ impl Maker {
                 _ => FORM,
             });
         }
-        if step.is_write() {
-            self.last.insert(path.to_owned(), step.id);
+        let is_conditional = step.parameters().any(|parameter| parameter.starts_with("prev"));
+        if step.method == "PUT" && (!is_conditional || !self.last.contains_key(path)) {
+            let value = step.parameters().find_map(|parameter| parameter.strip_prefix("value="));
+            let value = value.unwrap_or_default().to_owned();
+            self.last.insert(path.to_owned(), (step.id, value));
         }
         if self.rng.u32(0..120) == 0 && matches!(step.method.as_str(), "PUT" | "DELETE") {
             step.path = None;
@@ -255,12 +265,21 @@ impl Maker {
             let (step, directory) = self.rng.choice(&self.posts).expect("it is not empty").clone();
             return format!("{directory}/{{k{step}}}");
         }
+        // Conditions hold more often where something was written before.
+        if self.chance(55) && !self.last.is_empty() {
+            let known = self.rng.usize(..self.last.len());
+            return self.last.keys().nth(known).cloned().unwrap_or_default();
+        }
         let depth = *self.pick(&[1, 1, 1, 2, 2, 2, 3, 3, 4]);
         let mut path = String::new();
         for _ in 0..depth {
             let kinds = if self.chance(15) { NAMES.len() } else { 3 };
             path.push('/');
             path.push_str(NAMES[self.rng.usize(..kinds)]);
+        }
+        if self.chance(60) {
+            path.push('/');
+            path.push_str(self.pick::<&str>(&LEAVES));
         }
         path
     }
@@ -325,10 +344,10 @@ impl Maker {
     fn delete(&mut self, id: usize, path: &str) -> Step {
         let mut step = Step::new(id, "DELETE", path);
         match self.rng.u32(0..10) {
-            0..=2 => {}
-            3..=4 => step.query.push("dir=true".to_owned()),
-            5..=6 => step.query.push("recursive=true".to_owned()),
-            7 => step.query.extend(["dir=true".to_owned(), "recursive=true".to_owned()]),
+            0..=1 => {}
+            2 => step.query.push("dir=true".to_owned()),
+            3..=4 => step.query.push("recursive=true".to_owned()),
+            5 => step.query.extend(["dir=true".to_owned(), "recursive=true".to_owned()]),
             _ => self.conditions(&mut step, path),
         }
         step
@@ -350,7 +369,11 @@ impl Maker {
     fn conditions(&mut self, step: &mut Step, path: &str) {
         let which = self.rng.u32(0..10);
         if which < 6 {
-            let value = *self.pick(&["1", "2", "x+y", "1", "2", "nope"]);
+            let other = *self.pick(&["1", "2", "x+y", "nope"]);
+            let value = match self.last.get(path) {
+                Some((_, value)) if !value.is_empty() && self.rng.u32(0..10) < 7 => value.clone(),
+                _ => other.to_owned(),
+            };
             self.place(step, &format!("prevValue={value}"));
         }
         if which > 3 {
@@ -358,7 +381,7 @@ impl Maker {
                 (0, _) => "0".to_owned(),
                 (1, _) => "18446744073709551615".to_owned(),
                 (2, _) | (_, None) => format!("{{i{}}}", self.rng.usize(0..self.next)),
-                (_, Some(last)) => format!("{{i{last}}}"),
+                (_, Some((last, _))) => format!("{{i{last}}}"),
             };
             self.place(step, &format!("prevIndex={index}"));
         }

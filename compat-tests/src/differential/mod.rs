@@ -13,9 +13,12 @@ pub mod compare;
 pub mod generate;
 pub mod indexes;
 mod shrink;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::http::{Answer, Client, Request};
 use generate::Step;
@@ -32,6 +35,7 @@ pub struct Pair {
     /// Who must answer the same.
     pub target: Client,
     prefixes: AtomicU64,
+    kinds: Mutex<BTreeMap<String, usize>>,
 }
 
 /// Where two servers first differed.
@@ -47,7 +51,7 @@ impl Pair {
     /// Two servers with nobody else on them.
     #[must_use]
     pub fn new(reference: Client, target: Client) -> Self {
-        Self { reference, target, prefixes: AtomicU64::new(1) }
+        Self { reference, target, prefixes: AtomicU64::new(1), kinds: Mutex::default() }
     }
 
     /// Makes about `requests` requests of both.
@@ -65,6 +69,21 @@ impl Pair {
         Ok(())
     }
 
+    /// How often each action and each error code was answered so far.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<String, usize> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, answer: &Answer) {
+        let Ok(json) = answer.json() else { return };
+        let code = json.number("errorCode").map(|code| code.to_string());
+        if let Some(kind) = json.text("action").map(str::to_owned).or(code) {
+            let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+
     /// Plays a sequence below a fresh directory; the first difference, if there is one.
     #[must_use]
     pub fn replay(&self, steps: &[Step]) -> Option<Mismatch> {
@@ -76,6 +95,7 @@ impl Pair {
             let requests = [step.request(&prefix, &seen[0]), step.request(&prefix, &seen[1])];
             let problem = match self.exchange(&requests) {
                 Ok([reference, target]) => {
+                    self.count(&reference);
                     remember(step, &reference, &mut seen[0]);
                     remember(step, &target, &mut seen[1]);
                     compare::answers(step, [&reference, &target], &mut indexes)
