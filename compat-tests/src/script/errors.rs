@@ -18,7 +18,7 @@ const fn line(code: u16, status: u16, message: &'static str) -> ErrorLine {
 }
 
 /// Every error that a client can be sent.
-pub const ERRORS: [ErrorLine; 15] = [
+pub const ERRORS: [ErrorLine; 16] = [
     line(100, 404, "Key not found"),
     line(101, 412, "Compare failed"),
     line(102, 403, "Not a file"),
@@ -26,6 +26,7 @@ pub const ERRORS: [ErrorLine; 15] = [
     line(105, 412, "Key already exists"),
     line(107, 400, "Root is read only"),
     line(108, 403, "Directory not empty"),
+    line(110, 401, "The request requires user authentication"),
     line(201, 400, "PrevValue is Required in POST form"),
     line(202, 400, "The given TTL in POST form is not a number"),
     line(203, 400, "The given index in POST form is not a number"),
@@ -51,7 +52,7 @@ impl ErrorLine {
     /// Whether it comes from the request alone, and so carries no index.
     #[must_use]
     pub fn is_about_the_request(&self) -> bool {
-        (200..300).contains(&self.code)
+        self.code == 110 || (200..300).contains(&self.code)
     }
 
     /// The body of the error with this cause, as a pattern; an empty cause is left out.

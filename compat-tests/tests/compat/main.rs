@@ -72,6 +72,7 @@ fn trial(fleet: &Arc<Fleet>, target: Target, area: &str, case: Case) -> Trial {
 /// The cases of every area that a target must pass.
 fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     let mut areas = scripts::areas();
+    areas.push(("auth", scripts::auth()));
     areas.push(("bodies", bodies::cases()));
     areas.push(("concurrency", concurrency::cases(target)));
     areas.push(("endpoints", endpoints::cases()));

@@ -3,9 +3,9 @@
 //! Each `###` of a file is one case; the areas are the files. What cannot be said as a fixed
 //! sequence of requests and answers is in the other modules.
 
-use compat_tests::script;
+use compat_tests::script::{self, Script};
 
-use super::context::Case;
+use super::context::{Case, Context, Outcome};
 
 const FILES: [(&str, &str); 13] = [
     ("set", include_str!("../../golden/set.http")),
@@ -28,13 +28,25 @@ pub(crate) fn areas() -> Vec<(&'static str, Vec<Case>)> {
     FILES.into_iter().map(|(area, text)| (area, cases(text))).collect()
 }
 
+/// Users and roles belong to a whole server, so each of these cases has one of its own.
+pub(crate) fn auth() -> Vec<Case> {
+    read(include_str!("../../golden/auth.http"), |script, context| {
+        let (_server, own) = context.own_server()?;
+        script.run(&own.client, &own.prefix)
+    })
+}
+
 fn cases(text: &str) -> Vec<Case> {
+    read(text, |script, context| script.run(&context.client, &context.prefix))
+}
+
+fn read(text: &str, run: fn(&Script, &Context) -> Outcome) -> Vec<Case> {
     match script::parse(text) {
         Ok(scripts) => scripts
             .into_iter()
             .map(|script| Case {
                 name: script.name.clone(),
-                run: Box::new(move |context| script.run(&context.client, &context.prefix)),
+                run: Box::new(move |context| run(&script, context)),
             })
             .collect(),
         Err(problem) => vec![Case {
