@@ -8,8 +8,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item::{
-    ACTION, CREATED, DIR, DRAINING, EXPIRATION, MODIFIED, PURGE, REMOVED, STAMP, VALUE, WRITES,
-    number, value, write_id,
+    ACTION, BEFORE, CREATED, DIR, DRAINING, EXPIRATION, MODIFIED, PURGE, REMOVED, STAMP, VALUE,
+    number, value, write_id, write_slot,
 };
 use crate::v2::{Action, Mutation, NodeOp, Precondition, UnixMs, WriteId, purge_at};
 
@@ -72,7 +72,7 @@ impl Expression {
                 self.set_written(op.action, id);
                 self.set_expiration(*expiration);
                 self.set_purge(expiration.map(purge_at));
-                self.remove.extend([REMOVED, DRAINING]);
+                self.remove.extend([REMOVED, BEFORE, DRAINING]);
             }
             Mutation::MakeDir { stamped, expiration } => {
                 self.set(DIR, AttributeValue::Bool(true));
@@ -86,7 +86,7 @@ impl Expression {
                 self.set_written(op.action, id);
                 self.set_expiration(*expiration);
                 self.set_purge(None);
-                self.remove.extend([VALUE, REMOVED, DRAINING]);
+                self.remove.extend([VALUE, REMOVED, BEFORE, DRAINING]);
             }
             Mutation::SetDirTtl { expiration } => {
                 self.set_index(STAMP, id);
@@ -95,6 +95,7 @@ impl Expression {
             }
             Mutation::Stamp => self.set_index(STAMP, id),
             Mutation::Remove { draining, now } => {
+                self.set.push(format!("{BEFORE} = {MODIFIED}"));
                 self.set_index(MODIFIED, id);
                 self.set_written(op.action, id);
                 self.set_removed(*now, *draining);
@@ -155,14 +156,9 @@ impl Expression {
         }
     }
 
-    /// The newest write comes in front of the others, and fills the memory of a new item. The
-    /// right-hand sides are all of the item as it was before.
     fn set_written(&mut self, action: Option<Action>, id: WriteId) {
-        self.value(ID, AttributeValue::S(write_id(id)));
-        for (newer, older) in WRITES.iter().zip(&WRITES[1..]).rev() {
-            self.set.push(format!("{older} = if_not_exists({newer}, {ID})"));
-        }
-        self.set.push(format!("{} = {ID}", WRITES[0]));
+        self.value(ID, write_id(id));
+        self.set.push(format!("{} = {ID}", write_slot(id)));
         let action = action.map(|action| AttributeValue::S(action.name().to_owned()));
         self.set_or_remove(ACTION, action);
     }
@@ -253,7 +249,7 @@ mod tests {
     fn compile(expect: Vec<Precondition>, mutation: Mutation) -> (String, String) {
         let key = Key::parse(b"/a").expect("clean");
         let op = NodeOp { key, expect, mutation, action: Some(Action::Set) };
-        let id = WriteId { index: EtcdIndex(9), nonce: 1 };
+        let id = WriteId { index: EtcdIndex(9), gateway: 17 };
         let expression = Expression::compile(&op, id);
         let texts = (expression.update(), expression.condition());
         for (name, _) in expression.values() {
@@ -272,8 +268,7 @@ mod tests {
         let (update, condition) = compile(vec![Precondition::LiveFile(UnixMs(5))], mutation);
         assert_eq!(
             update,
-            "SET v = :v, c = :i, m = :i, w3 = if_not_exists(w2, :w), w2 = if_not_exists(w1, :w), \
-             w1 = if_not_exists(w, :w), w = :w, a = :a REMOVE d, k, e, t, r, g"
+            "SET v = :v, c = :i, m = :i, w1 = :w, a = :a REMOVE d, k, e, t, r, b, g"
         );
         assert_eq!(
             condition,

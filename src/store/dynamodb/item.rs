@@ -13,7 +13,7 @@ use super::layout::{Attributes, SORT, key_at};
 use crate::store::StoreError;
 use crate::v2::{
     Action, Content, Dir, EtcdIndex, Item, Key, Record, RecordKind, Removed, UnixMs, Value,
-    WRITES_REMEMBERED, WriteId, Writes,
+    WRITER_SLOTS, WriteId, Writes,
 };
 
 /// A file's value: S where it is UTF-8, else B.
@@ -30,10 +30,14 @@ pub(super) const MODIFIED: &str = "m";
 pub(super) const EXPIRATION: &str = "e";
 /// The name of the last write's action.
 pub(super) const ACTION: &str = "a";
-/// The last writes, the newest first, each as [`write_id`] has it.
-pub(super) const WRITES: [&str; WRITES_REMEMBERED] = ["w", "w1", "w2", "w3"];
+/// The last write of the gateway of each slot, as [`write_id`] has it.
+pub(super) const WRITES: [&str; WRITER_SLOTS as usize] = [
+    "w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "wa", "wb", "wc", "wd", "we", "wf",
+];
 /// The mark of a removed node: from when on the item may be purged, in ms.
 pub(super) const REMOVED: &str = "r";
+/// The modifiedIndex that a removed node had.
+pub(super) const BEFORE: &str = "b";
 /// TRUE while the subtree below is being removed.
 pub(super) const DRAINING: &str = "g";
 /// When DynamoDB is to purge the item, in seconds: the table's TTL attribute.
@@ -42,9 +46,11 @@ pub(super) const PURGE: &str = "t";
 const SCHEMA: &str = "schema_version";
 const CLUSTER_ID: &str = "cluster_id";
 const MEMBER_ID: &str = "member_id";
+const GATEWAY: &str = "gateway";
+const SEEN: &str = "seen";
 
 /// What the attributes of an item measure at most beside its keys and its value, in bytes: the
-/// names, the numbers (at most 21 bytes each), the markers, the action and the last writes.
+/// names, the numbers (at most 21 bytes each), the markers, the action and the last writes (14 each).
 pub(super) const ATTRIBUTES_OVERHEAD: usize = 512;
 
 /// A number, as the SDK wants it.
@@ -60,15 +66,22 @@ pub(super) fn value(value: &Value) -> AttributeValue {
     }
 }
 
-/// A write's id, as it is kept: its index and eight hex digits.
-pub(super) fn write_id(id: WriteId) -> String {
-    format!("{}-{:08x}", id.index, id.nonce)
+/// The attribute that keeps a write's id.
+pub(super) fn write_slot(id: WriteId) -> &'static str {
+    let slot = usize::try_from(id.slot()).unwrap_or_default();
+    WRITES.get(slot).copied().unwrap_or(WRITES[0])
 }
 
-fn parse_write_id(text: &str) -> Option<WriteId> {
-    let (index, nonce) = text.split_once('-')?;
-    let nonce = u32::from_str_radix(nonce, 16).ok()?;
-    Some(WriteId { index: EtcdIndex(index.parse().ok()?), nonce })
+/// A write's id, as it is kept: its index and its gateway, big endian.
+pub(super) fn write_id(id: WriteId) -> AttributeValue {
+    let bytes = [&id.index.0.to_be_bytes()[..], &id.gateway.to_be_bytes()].concat();
+    AttributeValue::B(Blob::new(bytes))
+}
+
+fn parse_write_id(bytes: &[u8]) -> Option<WriteId> {
+    let (index, gateway) = bytes.split_first_chunk()?;
+    let index = EtcdIndex(u64::from_be_bytes(*index));
+    Some(WriteId { index, gateway: u32::from_be_bytes(gateway.try_into().ok()?) })
 }
 
 /// Reads the item of a node, with its key.
@@ -93,7 +106,13 @@ pub(super) fn decode_at(key: Key, attributes: &Attributes) -> Result<Arc<Item>, 
         None => None,
     };
     let draining = fields.flag(DRAINING)?;
-    let removed = fields.number(REMOVED)?.map(|at| Removed { draining, purge_at: UnixMs(at) });
+    let removed = match fields.number(REMOVED)? {
+        Some(purge_at) => {
+            let before = EtcdIndex(fields.needed(BEFORE)?);
+            Some(Removed { draining, before, purge_at: UnixMs(purge_at) })
+        }
+        None => None,
+    };
     Ok(Arc::new(Item {
         content,
         created: EtcdIndex(fields.needed(CREATED)?),
@@ -120,6 +139,10 @@ pub(super) fn decode_record(attributes: &Attributes) -> Result<Record, StoreErro
         let member_id = fields.needed(MEMBER_ID)?;
         return Ok(Record::Identity { schema, cluster_id, member_id });
     }
+    if name.starts_with(RecordKind::Gateway.prefix()) {
+        let (gateway, seen) = (fields.needed(GATEWAY)?, UnixMs(fields.needed(SEEN)?));
+        return Ok(Record::Gateway { gateway, seen });
+    }
     if let Some(key) = about(RecordKind::DirTtl) {
         return Ok(Record::DirTtl { key, expiration: UnixMs(fields.needed(EXPIRATION)?) });
     }
@@ -140,6 +163,9 @@ pub(super) fn encode_record(record: &Record) -> Vec<(&'static str, AttributeValu
             (CLUSTER_ID, number(cluster_id)),
             (MEMBER_ID, number(member_id)),
         ],
+        Record::Gateway { gateway, seen } => {
+            vec![(GATEWAY, number(gateway)), (SEEN, number(seen.0))]
+        }
         Record::DirTtl { expiration, .. } => vec![(EXPIRATION, number(expiration.0))],
         Record::Drain { index, action, .. } => {
             vec![(MODIFIED, number(index)), (ACTION, AttributeValue::S(action.name().to_owned()))]
@@ -195,12 +221,18 @@ impl Fields<'_> {
     }
 
     fn writes(&self) -> Result<Writes, StoreError> {
-        let mut ids = [WriteId { index: EtcdIndex(0), nonce: 0 }; WRITES_REMEMBERED];
-        for (id, name) in ids.iter_mut().zip(WRITES) {
-            let read = self.text(name)?.and_then(parse_write_id);
-            *id = read.ok_or_else(|| self.corrupt(name))?;
+        let mut ids = Vec::new();
+        for name in WRITES {
+            match self.0.get(name) {
+                None => {}
+                Some(AttributeValue::B(bytes)) => {
+                    let id = parse_write_id(bytes.as_ref());
+                    ids.push(id.ok_or_else(|| self.corrupt(name))?);
+                }
+                Some(_) => return Err(self.corrupt(name)),
+            }
         }
-        Ok(Writes(ids))
+        Ok(Writes::new(ids))
     }
 
     /// Names the item and the attribute, and not what is in it.
@@ -229,11 +261,12 @@ pub(super) fn encode(item: &Item, place: super::layout::Place) -> Attributes {
     set(MODIFIED, number(item.modified));
     item.expiration.map(|at| set(EXPIRATION, number(at.0)));
     item.action.map(|action| set(ACTION, AttributeValue::S(action.name().to_owned())));
-    for (name, id) in WRITES.into_iter().zip(item.writes.0) {
-        set(name, AttributeValue::S(write_id(id)));
+    for id in item.writes.ids() {
+        set(write_slot(*id), write_id(*id));
     }
     if let Some(removed) = item.removed {
         set(REMOVED, number(removed.purge_at.0));
+        set(BEFORE, number(removed.before));
         removed.draining.then(|| set(DRAINING, AttributeValue::Bool(true)));
     }
     item.purge_at().map(|at| set(PURGE, number(at.ceil_seconds())));

@@ -155,7 +155,7 @@ pub(super) fn token(id: WriteId, parts: &[Part]) -> String {
     }
     let digest = hasher.finish() >> 16;
     // At most 36 characters: 14 for an index below 2^53, 8, 12 and the dashes.
-    format!("{:x}-{:08x}-{digest:012x}", id.index.0, id.nonce)
+    format!("{:x}-{:08x}-{digest:012x}", id.index.0, id.gateway)
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]

@@ -146,7 +146,7 @@ fn item() -> impl Strategy<Value = Item> {
     ];
     let path = proptest::collection::vec("[^/.\u{0}]{1,4}", 1..4);
     let writes = proptest::array::uniform4((any::<u64>(), any::<u32>()));
-    let removed = proptest::option::of((any::<bool>(), any::<i32>()));
+    let removed = proptest::option::of((any::<bool>(), any::<u64>(), any::<i32>()));
     let action = proptest::option::of(proptest::sample::select(&Action::ALL[..]));
     let numbers = (any::<u64>(), any::<u64>(), proptest::option::of(any::<i64>()));
     (path, content, numbers, action, writes, removed).prop_map(
@@ -157,9 +157,14 @@ fn item() -> impl Strategy<Value = Item> {
             modified: EtcdIndex(modified),
             expiration: expiration.map(UnixMs),
             action,
-            writes: Writes(writes.map(|(index, nonce)| WriteId { index: EtcdIndex(index), nonce })),
-            removed: removed
-                .map(|(draining, at)| Removed { draining, purge_at: UnixMs(at.into()) }),
+            writes: Writes::new(
+                writes.map(|(index, gateway)| WriteId { index: EtcdIndex(index), gateway }),
+            ),
+            removed: removed.map(|(draining, before, at)| Removed {
+                draining,
+                before: EtcdIndex(before),
+                purge_at: UnixMs(at.into()),
+            }),
         },
     )
 }
