@@ -30,6 +30,8 @@ pub(crate) async fn a_level_holds_the_items_of_its_depth_and_nothing_else<S: Sto
         "/a/bb/1",
         "/ab/b/1",
         "/a/b/c/d",
+        "/a0/y",
+        "/a/b0/1",
         "/a/\u{7f}/z",
         "/b/a/b",
         "/a-/x/y",
@@ -48,7 +50,7 @@ pub(crate) async fn a_level_holds_the_items_of_its_depth_and_nothing_else<S: Sto
     assert_eq!(listed(second, &Key::root(), 1).await, keys(&top));
     let in_a = ["/a/_h", "/a/x", "/a/x-y", "/a/\u{10ffff}"];
     assert_eq!(listed(second, &key("/a"), 2).await, keys(&in_a), "with its tombstones");
-    let below_a = ["/a/b/1", "/a/b/2", "/a/bb/1", "/a/\u{7f}/z"];
+    let below_a = ["/a/b/1", "/a/b/2", "/a/b0/1", "/a/bb/1", "/a/\u{7f}/z"];
     assert_eq!(listed(second, &key("/a"), 3).await, keys(&below_a));
     assert_eq!(listed(second, &key("/a/b"), 3).await, keys(&["/a/b/1", "/a/b/2"]));
     assert_eq!(listed(second, &key("/a"), 4).await, keys(&["/a/b/c/d"]));
