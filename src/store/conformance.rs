@@ -108,7 +108,9 @@ impl Ids {
 
     fn next(&mut self) -> WriteId {
         self.0 += 10;
-        WriteId { index: EtcdIndex(self.0), nonce: 0xfeed_beef }
+        // Each write is another gateway's, as far as an item can tell them apart.
+        let gateway = u32::try_from(self.0 / 10 % 1_000_000).unwrap();
+        WriteId { index: EtcdIndex(self.0), gateway }
     }
 }
 

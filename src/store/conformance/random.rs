@@ -175,7 +175,7 @@ fn some_commit(rng: &mut Rng, model: &Model, keys: &[Key], ids: &mut Ids) -> Com
     if rng.u8(..12) == 0 {
         id.index = EtcdIndex(id.index.0 - rng.u64(..60));
     }
-    id.nonce = rng.u32(..);
+    id.gateway = rng.u32(..);
     Commit { id, ops }
 }
 
