@@ -1,5 +1,6 @@
 //! etcdynamo: an etcd v2 server whose memory is an Amazon DynamoDB table.
 
+pub mod clock;
 pub mod keyspace;
 pub mod metrics;
 pub mod shutdown;

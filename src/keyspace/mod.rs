@@ -1,6 +1,28 @@
 //! The service: one tree, by the rules of [`crate::v2`], kept in a store.
+//!
+//! Reads are one or a few store calls. A write is planned, committed, and planned again with what
+//! the commit found, until it applies or is refused; an outcome that is not known is found out by
+//! sending the same commit again. Nothing here keeps state that matters: a gateway may stop at
+//! any point, and another one finishes what was under way.
 
-use crate::v2::{Error, EtcdIndex, Event, Read, UnixMs, Write};
+mod drain;
+mod expiry;
+mod open;
+mod read;
+mod statistics;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+pub use open::OpenError;
+
+use crate::clock::{IndexClock, TooFarAhead};
+use crate::store::{Consistency, Limits, Store, StoreError};
+use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Write};
+use statistics::Counters;
 
 /// The answer to a request that went through.
 #[derive(Debug, Clone)]
@@ -88,3 +110,133 @@ pub trait Keys: Send + Sync + 'static {
     /// What was done so far by this gateway.
     fn statistics(&self) -> Statistics;
 }
+
+/// How a keyspace behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Config {
+    /// How fresh reads are which do not say `quorum=true`.
+    pub read_consistency: Consistency,
+    /// How long a request may take until it gets an error.
+    pub request_timeout: Duration,
+}
+
+/// One tree in a store.
+#[derive(Debug)]
+pub struct Keyspace<S> {
+    store: S,
+    clock: Arc<IndexClock>,
+    config: Config,
+    identity: Identity,
+    counters: Counters,
+    sweep_wanted: Notify,
+    left_drains: Mutex<Vec<Key>>,
+}
+
+impl<S: Store> Keys for Keyspace<S> {
+    async fn read(&self, read: Read) -> Result<Answer, Error> {
+        let floor = self.clock.settled();
+        let work = self.answer_read(&read, floor);
+        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(timed_out()),
+        };
+        self.counters.count_read(answer.is_ok());
+        answer
+    }
+
+    async fn write(&self, write: Write) -> Result<Answer, Error> {
+        let floor = self.clock.settled();
+        let work = self.carry_out(&write, floor);
+        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(timed_out()),
+        };
+        self.counters.count_write(&write.operation, answer.is_ok());
+        answer
+    }
+
+    async fn healthy(&self) -> bool {
+        let root = Key::root();
+        let probe = self.store.get(&root, Consistency::Strong);
+        matches!(tokio::time::timeout(Duration::from_secs(1), probe).await, Ok(Ok(_)))
+    }
+
+    fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    fn index(&self) -> EtcdIndex {
+        self.clock.settled()
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn limits(&self) -> RequestLimits {
+        let Limits { item_bytes, name, .. } = self.store.limits();
+        RequestLimits { value_bytes: item_bytes, name }
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.snapshot()
+    }
+}
+
+impl<S> Keyspace<S> {
+    /// Takes note of the indexes of an item that was read.
+    fn observe(&self, item: &Item) -> Result<(), Error> {
+        self.clock.observe(item.highest_index()).map_err(|ahead| too_far_ahead(&item.key, ahead))
+    }
+
+    /// Leaves a drain that its request could not finish to the sweep.
+    fn leave_drain(&self, top: Key) {
+        self.left_drains.lock().unwrap_or_else(PoisonError::into_inner).push(top);
+        self.sweep_wanted.notify_one();
+    }
+}
+
+impl<S: Store> Keyspace<S> {
+    /// Refuses a key that the store cannot hold, by the name of the limit.
+    fn check_key(&self, key: &Key) -> Result<(), Error> {
+        let Limits { key_bytes, name, .. } = self.store.limits();
+        let bytes = key.escaped().len();
+        if bytes > key_bytes {
+            let cause =
+                format!("key of {bytes} bytes is over the limit of {key_bytes} bytes of {name}");
+            return Err(Error::new(ErrorCode::InvalidField, cause));
+        }
+        Ok(())
+    }
+}
+
+/// etcd's words for a request that the cluster did not answer in time (code 300).
+fn timed_out() -> Error {
+    Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out")
+}
+
+fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
+    tracing::error!(%key, %ahead, "refused an index from the future");
+    Error::new(ErrorCode::RaftInternal, ahead.to_string())
+}
+
+/// What a client is told of a store that has no answer. The detail goes to the log.
+fn store_failed(error: &StoreError) -> Error {
+    match error {
+        StoreError::TooLarge(why) => return Error::new(ErrorCode::InvalidField, why.as_str()),
+        StoreError::Unavailable(_) | StoreError::Indeterminate(_) => {
+            tracing::warn!(%error, "a request failed");
+        }
+        StoreError::Corrupt(_) => tracing::error!(%error, "a request failed"),
+    }
+    let cause = match error {
+        StoreError::Unavailable(_) => "the store is not available",
+        StoreError::Indeterminate(_) => "the outcome of the request is not known",
+        StoreError::Corrupt(_) => "the store's data cannot be read",
+        StoreError::TooLarge(_) => "the request is too large for the store",
+    };
+    Error::new(ErrorCode::RaftInternal, cause)
+}
+
+#[cfg(test)]
+mod tests;

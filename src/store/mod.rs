@@ -4,6 +4,10 @@
 //! v2: preconditions and mutations reach it as values. Every store, and every wrapper around
 //! one, passes the same conformance suite.
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod embedded;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -219,6 +219,8 @@ pub enum Record {
 pub enum RecordKind {
     /// The one [`Record::Identity`].
     Identity,
+    /// What the sweep looks at: the next two kinds together.
+    Sweep,
     /// Directories that have a TTL.
     DirTtl,
     /// Removals under way.
@@ -226,12 +228,13 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// What the names of these records begin with.
+    /// What the names of these records, and of no others, begin with.
     pub fn prefix(self) -> &'static str {
         match self {
             RecordKind::Identity => "identity",
-            RecordKind::DirTtl => "dir-ttl",
-            RecordKind::Drain => "drain",
+            RecordKind::Sweep => "sweep/",
+            RecordKind::DirTtl => "sweep/dir-ttl",
+            RecordKind::Drain => "sweep/drain",
         }
     }
 

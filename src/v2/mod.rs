@@ -11,7 +11,7 @@ mod index;
 mod item;
 mod key;
 mod node;
-// mod plan;
+mod plan;
 mod request;
 
 pub use change::{Commit, Mutation, NodeOp, Op, Precondition, Record, RecordKind, purge_at};
@@ -23,5 +23,5 @@ pub use item::{
 };
 pub use key::{Key, KeyError};
 pub use node::{Event, Node};
-// pub use plan::{Known, Plan, Prior, Step, plan};
+pub use plan::{Aftermath, Capacity, Detour, Known, Moment, Plan, Prior, Step, missing, plan};
 pub use request::{Compare, Draft, Operation, Read, Removal, Seen, Write};

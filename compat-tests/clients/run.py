@@ -1,0 +1,145 @@
+"""Runs the client suites on targets, a fresh server for each suite, and says how many tests each had.
+
+    python3 run.py [--results FILE] TARGET...
+
+A suite passes when its runner ends well, at least one test ran, and none was skipped. Watches are a suite of their
+own: they run on real etcd always, and on the others when `COMPAT_WATCH=1` says that the server has them. With
+`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there.
+
+It starts no test itself: etcdctl and python-etcd run under unittest, node-etcd under Node's own runner.
+"""
+
+import argparse
+import collections
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+
+import targets
+
+SUITE_TIMEOUT_S = 600
+PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
+
+Suite = collections.namedtuple("Suite", "name watches argv directory")
+
+
+def python(name, package, *modules, watches=False):
+    argv = [PYTHON, "-W", "ignore::DeprecationWarning", "-m", "unittest", *(f"{package}.{m}" for m in modules)]
+    return Suite(name, watches, argv, targets.HERE)
+
+
+def node(name, *files, watches=False):
+    argv = ["node", "--test", "--test-reporter=tap", *files]
+    return Suite(name, watches, argv, os.path.join(targets.HERE, "node"))
+
+
+SUITES = (
+    python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
+    python("python-etcd", "python_etcd", "test_keys", "test_directories", "test_lock"),
+    node("node-etcd", "keys.test.js", "cluster.test.js"),
+    python("etcdctl watch", "etcdctl", "test_watch", watches=True),
+    python("python-etcd watch", "python_etcd", "test_watch", watches=True),
+    node("node-etcd watch", "watch.test.js", watches=True),
+)
+
+Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")
+
+
+def has_watches(target):
+    return target == "etcd" or os.environ.get("COMPAT_WATCH") == "1"
+
+
+def count(pattern, text):
+    """The number that `pattern` finds, or 0."""
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+def counts(output):
+    """How many tests there were, failed and were skipped, as unittest or Node's TAP put it."""
+    if "TAP version" in output:
+        failed = count(r"^# fail (\d+)", output) + count(r"^# cancelled (\d+)", output)
+        return count(r"^# tests (\d+)", output), failed, count(r"^# (?:skipped|todo) ([1-9]\d*)", output)
+    failed = count(r"\bfailures=(\d+)", output) + count(r"\berrors=(\d+)", output)
+    return count(r"^Ran (\d+) tests?", output), failed, count(r"\bskipped=(\d+)", output)
+
+
+def run_suite(suite, urls):
+    """Runs one suite on these URLs."""
+    env = {**os.environ, "COMPAT_URLS": ",".join(urls), "ETCDCTL_BIN": etcdctl()}
+    try:
+        done = subprocess.run(
+            suite.argv,
+            cwd=suite.directory,
+            env=env,
+            timeout=SUITE_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired as late:
+        text = (late.output or b"").decode(errors="replace")
+        return Outcome(False, 0, 0, 0, f"{text}\nnot finished after {SUITE_TIMEOUT_S} s")
+    tests, failed, skipped = counts(done.stdout)
+    passed = done.returncode == 0 and tests > 0 and failed == 0 and skipped == 0
+    return Outcome(passed, tests, failed, skipped, done.stdout)
+
+
+def etcdctl():
+    return targets.program("ETCDCTL_BIN", os.path.join(targets.TOOLS, "bin", "etcdctl"), "etcdctl")
+
+
+@contextlib.contextmanager
+def urls_of(target):
+    """The URLs of a target for the length of a block."""
+    if target == "url":
+        yield os.environ["COMPAT_URLS"].split(",")
+        return
+    with targets.running(target) as server:
+        yield server.urls
+
+
+def run_on(target, suite):
+    """Runs a suite on a fresh server. A server that does not start, or does not stop well, is a failure."""
+    outcome = None
+    try:
+        with urls_of(target) as urls:
+            outcome = run_suite(suite, urls)
+        return outcome
+    except (targets.StartFailed, targets.StopFailed) as failure:
+        tests, failed, text = (outcome.tests, outcome.failed, outcome.output) if outcome else (0, 0, "")
+        return Outcome(False, tests, failed, 0, f"{text}\n{failure}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", help="a file to which a line is added for each suite: tabs between its fields")
+    parser.add_argument("targets", nargs="+", choices=[*targets.NAMES, "url"], metavar="TARGET")
+    options = parser.parse_args()
+    good = True
+    for target in options.targets:
+        for suite in SUITES:
+            if suite.watches and not has_watches(target):
+                continue
+            began = time.monotonic()
+            outcome = run_on(target, suite)
+            seconds = f"{time.monotonic() - began:.1f}"
+            verdict = "ok" if outcome.passed else "FAILED"
+            good &= outcome.passed
+            print(f"{target}: {suite.name}: {verdict}, {outcome.tests} tests, {seconds} s", flush=True)
+            if not outcome.passed:
+                print(outcome.output, flush=True)
+            if options.results:
+                with open(options.results, "a", encoding="utf-8") as results:
+                    fields = (target, suite.name, outcome.tests, outcome.failed, seconds, verdict)
+                    print(*fields, sep="\t", file=results)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

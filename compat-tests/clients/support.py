@@ -1,0 +1,49 @@
+"""What the Python client suites share: where the server is, a directory of keys for each test, and waiting.
+
+The base URLs come from `COMPAT_URLS` (comma separated); a suite knows nothing else about the server. A test works
+below a directory of its own and expects nothing of the rest of the tree, so a suite may run on a server in use.
+"""
+
+import os
+import time
+import unittest
+import urllib.parse
+import urllib.request
+import uuid
+
+URLS = [url for url in os.environ.get("COMPAT_URLS", "").split(",") if url]
+if not URLS:
+    raise SystemExit("COMPAT_URLS is not set: give the base URLs of the server, separated by commas")
+
+# TTLs end within this after their time: etcd sweeps twice a second, and the machine may be busy.
+EXPIRY_GRACE_S = 5
+PATIENCE_S = 30
+
+
+def eventually(what, condition, within_s=PATIENCE_S):
+    """Asks `condition` until it holds and returns what it said; fails naming `what` after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {within_s} s")
+        time.sleep(0.02)
+
+
+def put(key, value):
+    """A plain PUT by the standard library, for what has to happen beside the client under test."""
+    data = urllib.parse.urlencode({"value": value}).encode()
+    url = f"{URLS[0]}/v2/keys{urllib.parse.quote(key)}"
+    with urllib.request.urlopen(urllib.request.Request(url, data, method="PUT"), timeout=PATIENCE_S) as answer:
+        answer.read()
+
+
+class Case(unittest.TestCase):
+    """A test with a directory of its own, `self.home`."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.home = f"/compat-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,134 @@
+//! The sweep: directories whose TTL ran out, and drains that nobody finishes.
+//!
+//! A file that is past its expiration is invisible by its own attribute and needs no sweep. A
+//! directory takes its subtree along, so each directory with a TTL has a record, and every
+//! gateway looks at these records: when the next one is due, and now and then for those of others.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::{Keyspace, store_failed};
+use crate::store::{Consistency, Store};
+use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs, WriteId};
+
+/// How often the records are looked at while there is nothing to do soon.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How soon they are looked at again where somebody's drain was seen under way.
+const DRAIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon they are looked at again, at the earliest.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the records say is to be done.
+#[derive(Debug, Default)]
+struct Work {
+    /// The directories that have a TTL, by their expiration.
+    dirs: Vec<(UnixMs, Key)>,
+    /// The subtrees whose removal is under way.
+    drains: Vec<Key>,
+}
+
+impl<S: Store> Keyspace<S> {
+    /// Removes what is overdue, once. To be awaited before the gateway is ready.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        let work = self.look_for_work().await?;
+        for top in &work.drains {
+            self.drain(top).await?;
+        }
+        self.expire_dirs(&work).await
+    }
+
+    /// Keeps removing what is overdue, for ever.
+    pub async fn keep_sweeping(&self) {
+        let mut seen_before: HashSet<Key> = HashSet::new();
+        loop {
+            let pause = match self.sweep_again(&mut seen_before).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(%error, "the sweep failed and will be tried again");
+                    IDLE_INTERVAL
+                }
+            };
+            // What this gateway itself does is looked at without waiting.
+            let _ = tokio::time::timeout(pause, self.sweep_wanted.notified()).await;
+        }
+    }
+
+    /// One round. Drains that were under way at the last round already are finished here: whoever
+    /// began them needs help, or is gone.
+    async fn sweep_again(&self, seen_before: &mut HashSet<Key>) -> Result<Duration, Error> {
+        for top in self.take_left_drains() {
+            self.drain(&top).await.inspect_err(|_| self.leave_drain(top.clone()))?;
+        }
+        let work = self.look_for_work().await?;
+        let (abandoned, under_way): (Vec<&Key>, Vec<&Key>) =
+            work.drains.iter().partition(|top| seen_before.contains(top));
+        for top in abandoned {
+            self.drain(top).await?;
+        }
+        *seen_before = under_way.into_iter().cloned().collect();
+        self.expire_dirs(&work).await?;
+        let soon = if seen_before.is_empty() { IDLE_INTERVAL } else { DRAIN_INTERVAL };
+        Ok(self.until_next(&work).min(soon))
+    }
+
+    fn take_left_drains(&self) -> Vec<Key> {
+        std::mem::take(&mut *self.left_drains.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn look_for_work(&self) -> Result<Work, Error> {
+        let records = self.store.records(RecordKind::Sweep).await.map_err(|e| store_failed(&e))?;
+        let mut work = Work::default();
+        for record in records {
+            match record {
+                Record::DirTtl { key, expiration } => work.dirs.push((expiration, key)),
+                Record::Drain { key, .. } => work.drains.push(key),
+                Record::Identity { .. } => {}
+            }
+        }
+        work.dirs.sort();
+        Ok(work)
+    }
+
+    /// Removes the directories that are overdue, in the order of their expirations.
+    async fn expire_dirs(&self, work: &Work) -> Result<(), Error> {
+        let now = self.clock.now();
+        for (expiration, key) in work.dirs.iter().take_while(|(expiration, _)| *expiration <= now) {
+            self.expire_dir(key.clone(), *expiration).await?;
+        }
+        Ok(())
+    }
+
+    async fn expire_dir(&self, key: Key, expiration: UnixMs) -> Result<(), Error> {
+        let item = self.store.get(&key, Consistency::Strong).await.map_err(|e| store_failed(&e))?;
+        let overdue = item.filter(|item| {
+            item.removed.is_none() && item.is_dir() && item.expiration == Some(expiration)
+        });
+        match overdue {
+            Some(item) => {
+                let seen = Seen { modified: item.modified, expiration };
+                self.expire(key, seen).await.map(|_| ())
+            }
+            // The directory went, or its TTL changed, with something above it.
+            None => self.drop_record(Record::DirTtl { key, expiration }).await,
+        }
+    }
+
+    async fn drop_record(&self, record: Record) -> Result<(), Error> {
+        let ticket = self.clock.begin();
+        let id = WriteId { index: ticket.index(), nonce: fastrand::u32(..) };
+        let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
+        self.store.commit(&commit).await.map(|_| ()).map_err(|e| store_failed(&e))
+    }
+
+    /// How long it is until the next directory is due.
+    fn until_next(&self, work: &Work) -> Duration {
+        let now = self.clock.now();
+        let next = work.dirs.iter().find(|(expiration, _)| *expiration > now);
+        let Some((next, _)) = next else { return IDLE_INTERVAL };
+        let left_ms = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
+        Duration::from_millis(left_ms).clamp(SHORTEST_INTERVAL, IDLE_INTERVAL)
+    }
+}

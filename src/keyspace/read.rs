@@ -1,0 +1,197 @@
+//! Reads: one node, one level of children, or a whole subtree level by level.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{Answer, Keyspace, store_failed};
+use crate::store::{Consistency, Level, Store};
+use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Node, Read, UnixMs, missing};
+
+/// How many top-level directories a recursive read of the root lists side by side.
+const PARALLEL_SUBTREES: usize = 16;
+
+impl<S: Store> Keyspace<S> {
+    /// Answers a read. `floor` is the index that was settled before it.
+    pub(super) async fn answer_read(&self, read: &Read, floor: EtcdIndex) -> Result<Answer, Error> {
+        let consistency =
+            if read.quorum { Consistency::Strong } else { self.config.read_consistency };
+        self.check_key(&read.key)?;
+        let outcome = self.find_node(read, consistency, floor).await;
+        let (node, index) = outcome.map_err(|error| error.at(floor))?;
+        Ok(Answer { event: Event::get(node), index })
+    }
+
+    async fn find_node(
+        &self,
+        read: &Read,
+        consistency: Consistency,
+        floor: EtcdIndex,
+    ) -> Result<(Node, EtcdIndex), Error> {
+        let now = self.clock.now();
+        let top = if read.key.is_root() {
+            Node::root()
+        } else {
+            let item = self.get_live(&read.key, consistency, now).await?;
+            // A gateway's clock that is far ahead must not hide what is there: reads go on.
+            let _ = self.observe(&item);
+            if !item.is_dir() {
+                // One node alone is as new as its index says, whatever else is under way.
+                let index = floor.max(self.clock.settled().min(item.modified));
+                return Ok((item.node(now), index));
+            }
+            if item.stamp().is_none() {
+                return Ok((item.node(now), floor));
+            }
+            item.node(now)
+        };
+        let levels = if read.recursive {
+            self.subtree(&read.key, consistency, now).await?
+        } else {
+            vec![self.shown_level(&read.key, read.key.depth() + 1, consistency, now).await?]
+        };
+        let node = Node { nodes: assemble(&levels, &read.key, read.sorted, now), ..top };
+        Ok((node, floor))
+    }
+
+    /// The item of a node that is there, or etcd's error that says what is missing.
+    async fn get_live(
+        &self,
+        key: &Key,
+        consistency: Consistency,
+        now: UnixMs,
+    ) -> Result<Arc<Item>, Error> {
+        let item = self.store.get(key, consistency).await.map_err(|e| store_failed(&e))?;
+        if let Some(item) = item.filter(|item| item.is_live(now)) {
+            return Ok(item);
+        }
+        let mut known = Known::default();
+        loop {
+            let unknown = missing(key, &known, now)?;
+            self.look(&unknown, &mut known).await?;
+        }
+    }
+
+    /// Reads items and notes them.
+    pub(super) async fn look(&self, keys: &[Key], known: &mut Known) -> Result<(), Error> {
+        let items = self.store.get_many(keys).await.map_err(|e| store_failed(&e))?;
+        for (key, item) in keys.iter().zip(items) {
+            if let Some(item) = &item {
+                self.observe(item)?;
+            }
+            known.see(key.clone(), item);
+        }
+        Ok(())
+    }
+
+    /// The levels of a subtree, from the top down.
+    async fn subtree(
+        &self,
+        top: &Key,
+        consistency: Consistency,
+        now: UnixMs,
+    ) -> Result<Vec<Vec<Arc<Item>>>, Error> {
+        if !top.is_root() {
+            return self.levels_below(top, consistency, now).await;
+        }
+        // Each top-level directory is a partition of its own: they are listed side by side.
+        let first = self.shown_level(top, 1, consistency, now).await?;
+        let dirs: Vec<Key> =
+            first.iter().filter(|i| has_children(i)).map(|i| i.key.clone()).collect();
+        let below: Vec<Vec<Vec<Arc<Item>>>> = stream::iter(dirs)
+            .map(|dir| async move { self.levels_below(&dir, consistency, now).await })
+            .buffer_unordered(PARALLEL_SUBTREES)
+            .try_collect()
+            .await?;
+        let mut levels = vec![first];
+        for subtree in below {
+            for (depth, mut level) in subtree.into_iter().enumerate() {
+                match levels.get_mut(depth + 1) {
+                    Some(existing) => existing.append(&mut level),
+                    None => levels.push(level),
+                }
+            }
+        }
+        Ok(levels)
+    }
+
+    async fn levels_below(
+        &self,
+        top: &Key,
+        consistency: Consistency,
+        now: UnixMs,
+    ) -> Result<Vec<Vec<Arc<Item>>>, Error> {
+        let mut levels = Vec::new();
+        let mut depth = top.depth();
+        loop {
+            depth += 1;
+            let level = self.shown_level(top, depth, consistency, now).await?;
+            let is_last = !level.iter().any(|item| has_children(item));
+            levels.push(level);
+            if is_last {
+                return Ok(levels);
+            }
+        }
+    }
+
+    /// The nodes of one level that a listing shows: live and not hidden.
+    async fn shown_level(
+        &self,
+        below: &Key,
+        depth: u16,
+        consistency: Consistency,
+        now: UnixMs,
+    ) -> Result<Vec<Arc<Item>>, Error> {
+        let mut shown = Vec::new();
+        let mut from = None;
+        loop {
+            let level = Level { below, depth, from };
+            let page = self.store.list(level, consistency).await.map_err(|e| store_failed(&e))?;
+            shown.extend(
+                page.items.into_iter().filter(|item| item.is_live(now) && !item.key.is_hidden()),
+            );
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        if let Some(newest) = shown.iter().max_by_key(|item| item.highest_index()) {
+            let _ = self.observe(newest);
+        }
+        Ok(shown)
+    }
+}
+
+/// Whether something may be in this directory. One in which nothing was ever created need not
+/// be listed.
+fn has_children(item: &Item) -> bool {
+    item.stamp().is_some()
+}
+
+/// Builds the tree of a listing. Nodes whose directory is not shown are left out: those of hidden
+/// directories, and those that were created or removed while the levels were read.
+fn assemble(levels: &[Vec<Arc<Item>>], top: &Key, sorted: bool, now: UnixMs) -> Vec<Node> {
+    let mut children: HashMap<&[u8], Vec<Node>> = HashMap::new();
+    for level in levels.iter().rev() {
+        let mut parents: HashMap<&[u8], Vec<Node>> = HashMap::new();
+        for item in level {
+            let mut node = item.node(now);
+            node.nodes = children.remove(item.key.as_bytes()).unwrap_or_default();
+            parents.entry(parent_path(&item.key)).or_default().push(node);
+        }
+        if sorted {
+            parents.values_mut().for_each(|nodes| nodes.sort_by(|a, b| a.key.cmp(&b.key)));
+        }
+        children = parents;
+    }
+    children.remove(top.as_bytes()).unwrap_or_default()
+}
+
+fn parent_path(key: &Key) -> &[u8] {
+    let path = key.as_bytes();
+    match path.len() - key.name().len() {
+        0 | 1 => &path[..1],
+        end => &path[..end - 1],
+    }
+}

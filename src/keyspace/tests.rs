@@ -1,0 +1,1 @@
+//! The service on the embedded store, with a clock that stands still.

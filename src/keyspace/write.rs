@@ -1,0 +1,293 @@
+//! Writes: plan, commit, and plan again with what the commit found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Answer, Keyspace, store_failed};
+use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
+use crate::v2::{
+    Aftermath, Capacity, Commit, Detour, Error, ErrorCode, EtcdIndex, Event, Item, Key, Known,
+    Moment, Op, Operation, Plan, Record, Seen, Step, Write, WriteId, plan,
+};
+
+/// How long to wait, at most, before a commit of unknown outcome is sent again: at first, and
+/// at the most after doubling.
+const RESEND_PAUSE: Duration = Duration::from_millis(20);
+const RESEND_PAUSE_LIMIT: Duration = Duration::from_millis(500);
+
+/// After how many refused commits a write pauses before it plans again, so that writers on one
+/// key do not keep each other from it.
+const EAGER_ATTEMPTS: u32 = 3;
+
+/// What became of a commit.
+enum Settled {
+    Applied(Aftermath),
+    Refused(Vec<(usize, Option<Arc<Item>>)>),
+}
+
+impl<S: Store> Keyspace<S> {
+    /// Carries out a client's write. `floor` is the index that was settled before it.
+    pub(super) async fn carry_out(&self, write: &Write, floor: EtcdIndex) -> Result<Answer, Error> {
+        self.check_size(write)?;
+        match self.run(write).await {
+            Ok(Some(event)) => Ok(Answer { index: event.node.modified, event }),
+            Ok(None) => Err(Error::new(ErrorCode::RaftInternal, "the write had no outcome")),
+            Err(error) if error.code == ErrorCode::RaftInternal => Err(error),
+            Err(error) if error.code == ErrorCode::InvalidField => Err(error),
+            Err(error) => Err(error.at(floor)),
+        }
+    }
+
+    /// Carries out a write. `None`: it was an expiry, and there was nothing left to do.
+    ///
+    /// It goes on until it has an outcome; the caller sets the time limit.
+    pub(super) async fn run(&self, write: &Write) -> Result<Option<Event>, Error> {
+        let mut known = Known::default();
+        let mut refused: u32 = 0;
+        loop {
+            let ticket = self.clock.begin();
+            let moment = self.moment(ticket.index());
+            match plan(write, &known, moment)? {
+                Step::Commit(plan) => match self.settle(&plan.commit).await? {
+                    Settled::Applied(aftermath) => {
+                        ticket.happened();
+                        return self.conclude(&plan, &aftermath, moment).await.map(Some);
+                    }
+                    Settled::Refused(found) => {
+                        drop(ticket);
+                        self.take_in(&plan.commit, found, &mut known)?;
+                        refused += 1;
+                        if refused > EAGER_ATTEMPTS {
+                            pause(refused - EAGER_ATTEMPTS).await;
+                        }
+                    }
+                },
+                Step::Moot => return Ok(None),
+                Step::Detour(detour) => {
+                    drop(ticket);
+                    self.detour(detour, &mut known).await?;
+                }
+            }
+        }
+    }
+
+    fn moment(&self, index: EtcdIndex) -> Moment {
+        let Limits { commit_ops, commit_bytes, .. } = self.store.limits();
+        Moment {
+            now: self.clock.now(),
+            id: WriteId { index, nonce: fastrand::u32(..) },
+            capacity: Capacity { ops: commit_ops, bytes: commit_bytes },
+        }
+    }
+
+    /// Takes the step that a plan needs first.
+    async fn detour(&self, detour: Detour, known: &mut Known) -> Result<(), Error> {
+        match detour {
+            Detour::Look(keys) => self.look(&keys, known).await,
+            Detour::List { key, recursive, at_most } => {
+                let nodes = self.nodes_below(&key, recursive, at_most).await?;
+                known.see_listing(nodes);
+                Ok(())
+            }
+            Detour::Expire(key, seen) => {
+                self.expire(key.clone(), seen).await?;
+                known.forget(&key);
+                self.look(&[key], known).await
+            }
+            Detour::AwaitDrain(key) => {
+                self.drain(&key).await?;
+                self.look(&[key], known).await
+            }
+        }
+    }
+
+    /// Removes a node that was seen to be past its expiration, unless it changed since.
+    pub(super) async fn expire(&self, key: Key, seen: Seen) -> Result<Option<Event>, Error> {
+        let write = Write { key, operation: Operation::Expire(seen) };
+        let event = Box::pin(self.run(&write)).await?;
+        if event.is_some() {
+            self.counters.count_expired();
+        }
+        Ok(event)
+    }
+
+    /// What remains once a plan is committed.
+    async fn conclude(
+        &self,
+        plan: &Plan,
+        aftermath: &Aftermath,
+        moment: Moment,
+    ) -> Result<Event, Error> {
+        let event = plan.event(aftermath, moment.now);
+        let event = event.ok_or_else(|| {
+            tracing::error!(action = plan.action.name(), "an applied write left no event");
+            Error::new(ErrorCode::RaftInternal, "the write left no event")
+        })?;
+        if plan.commit.ops.iter().any(|op| matches!(op, Op::PutRecord(Record::DirTtl { .. }))) {
+            self.sweep_wanted.notify_one();
+        }
+        if plan.drains {
+            let unfinished = Unfinished { top: event.node.key.clone(), keyspace: self };
+            self.drain(&unfinished.top).await?;
+            unfinished.done();
+        }
+        Ok(event)
+    }
+
+    /// Commits, and finds out what became of it.
+    ///
+    /// A commit whose outcome is not known is sent again as it was. If it had happened, each item
+    /// that it wrote carries its id, and refuses it by its index. If it had not, it applies now
+    /// or is refused. Either way it is decided, and cannot apply a second time.
+    async fn settle(&self, commit: &Commit) -> Result<Settled, Error> {
+        let mut resends: u32 = 0;
+        loop {
+            match self.store.commit(commit).await {
+                Ok(Committed::Applied { before }) => {
+                    return Ok(Settled::Applied(Aftermath::Before(before.flatten())));
+                }
+                Ok(Committed::Refused { found }) => return judge(commit, found, resends > 0),
+                Err(StoreError::Indeterminate(why)) => {
+                    tracing::debug!(why, resends, "a commit's outcome is not known yet");
+                }
+                // It may have happened before; that still has to be found out.
+                Err(StoreError::Unavailable(why)) if resends > 0 => {
+                    tracing::debug!(why, resends, "a commit's outcome cannot be found out yet");
+                }
+                Err(error) => return Err(store_failed(&error)),
+            }
+            resends += 1;
+            pause(resends).await;
+        }
+    }
+
+    /// Notes what a refused commit found.
+    fn take_in(
+        &self,
+        commit: &Commit,
+        found: Vec<(usize, Option<Arc<Item>>)>,
+        known: &mut Known,
+    ) -> Result<(), Error> {
+        for (part, item) in found {
+            if let Some(item) = &item {
+                self.observe(item)?;
+            }
+            if let Some(Op::Node(op)) = commit.ops.get(part) {
+                known.see(op.key.clone(), item);
+            }
+        }
+        Ok(())
+    }
+
+    /// The nodes below a directory that are not removed, expired ones among them, until there
+    /// is one more than `at_most`.
+    async fn nodes_below(
+        &self,
+        top: &Key,
+        recursive: bool,
+        at_most: usize,
+    ) -> Result<Vec<Arc<Item>>, Error> {
+        let mut nodes: Vec<Arc<Item>> = Vec::new();
+        let mut depth = top.depth();
+        loop {
+            depth += 1;
+            let mut has_dirs = false;
+            let mut from = None;
+            loop {
+                let level = Level { below: top, depth, from };
+                let page = self.store.list(level, Consistency::Strong).await;
+                let page = page.map_err(|e| store_failed(&e))?;
+                for item in page.items {
+                    // Below a tombstone that drains there may still be nodes.
+                    has_dirs |= item.is_dir() && (item.removed.is_none() || item.is_draining());
+                    if item.removed.is_none() {
+                        self.observe(&item)?;
+                        nodes.push(item);
+                    }
+                }
+                match page.next {
+                    Some(next) if nodes.len() <= at_most => from = Some(next),
+                    Some(_) | None => break,
+                }
+            }
+            if !recursive || !has_dirs || nodes.len() > at_most {
+                return Ok(nodes);
+            }
+        }
+    }
+
+    /// Refuses what the store cannot hold, before anything is sent.
+    fn check_size(&self, write: &Write) -> Result<(), Error> {
+        let key = &write.key;
+        let limits = self.store.limits();
+        let value = match &write.operation {
+            Operation::CreateInOrder(draft) => {
+                self.check_key(&key.child(EtcdIndex(0).in_order_name().as_bytes()))?;
+                draft.value.as_bytes().len()
+            }
+            Operation::Set(draft)
+            | Operation::Create(draft)
+            | Operation::Update(draft)
+            | Operation::CompareAndSwap(draft, _) => {
+                self.check_key(key)?;
+                draft.value.as_bytes().len()
+            }
+            Operation::Delete(_) | Operation::CompareAndDelete(_) | Operation::Expire(_) => {
+                return self.check_key(key);
+            }
+        };
+        let bytes = value + key.escaped().len();
+        if bytes > limits.item_bytes {
+            let cause = format!(
+                "key and value of {bytes} bytes are over the limit of {} bytes of {}",
+                limits.item_bytes, limits.name
+            );
+            return Err(Error::new(ErrorCode::InvalidField, cause));
+        }
+        Ok(())
+    }
+}
+
+/// A drain that is under way for a request. Should the request end before it, the sweep goes on
+/// with it at once.
+struct Unfinished<'a, S> {
+    top: Key,
+    keyspace: &'a Keyspace<S>,
+}
+
+impl<S> Unfinished<'_, S> {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<S> Drop for Unfinished<'_, S> {
+    fn drop(&mut self) {
+        self.keyspace.leave_drain(self.top.clone());
+    }
+}
+
+/// Whether a refused commit is this very write, which had happened before.
+fn judge(
+    commit: &Commit,
+    found: Vec<(usize, Option<Arc<Item>>)>,
+    was_sent_before: bool,
+) -> Result<Settled, Error> {
+    let main = found.iter().find(|(part, _)| *part == 0).and_then(|(_, item)| item.clone());
+    let happened = main.as_ref().map_or(Some(false), |item| item.writes.contains(commit.id));
+    match (happened, main) {
+        (Some(true), Some(item)) => Ok(Settled::Applied(Aftermath::Found(item))),
+        (None, _) if was_sent_before => {
+            let cause =
+                "the outcome of the write is not known: the key was written again too often";
+            Err(Error::new(ErrorCode::RaftInternal, cause))
+        }
+        (Some(_) | None, _) => Ok(Settled::Refused(found)),
+    }
+}
+
+/// Waits a random while, longer with each attempt, at most a bounded one.
+pub(super) async fn pause(attempt: u32) {
+    let longest = RESEND_PAUSE.saturating_mul(1 << attempt.min(6)).min(RESEND_PAUSE_LIMIT);
+    tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+}
