@@ -27,8 +27,7 @@ pub enum Method {
 }
 
 impl Method {
-    const ALL: [Method; 5] =
-        [Method::Get, Method::QGet, Method::Put, Method::Post, Method::Delete];
+    const ALL: [Method; 5] = [Method::Get, Method::QGet, Method::Put, Method::Post, Method::Delete];
 
     fn name(self) -> &'static str {
         match self {
@@ -199,8 +198,11 @@ impl Metrics {
             "method",
         )?;
         let reads = store.counters("reads_total", "Reads by get/getRecursive.", &["action"])?;
-        let reads_failed =
-            store.counters("reads_failed_total", "Failed reads by get/getRecursive.", &["action"])?;
+        let reads_failed = store.counters(
+            "reads_failed_total",
+            "Failed reads by get/getRecursive.",
+            &["action"],
+        )?;
         let writes = store.counters("writes_total", "Writes by action.", &["action"])?;
         let writes_failed =
             store.counters("writes_failed_total", "Failed writes by action.", &["action"])?;
@@ -263,12 +265,7 @@ impl Family<'_> {
     }
 
     /// With etcd's buckets: 0.5 ms, doubled twelve times.
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-    ) -> prometheus::Result<HistogramVec> {
+    fn histograms(&self, name: &str, help: &str, label: &str) -> prometheus::Result<HistogramVec> {
         let opts = HistogramOpts::from(self.opts(name, help));
         let buckets = exponential_buckets(0.0005, 2.0, 13)?;
         let histograms = HistogramVec::new(opts.buckets(buckets), &[label])?;
@@ -278,7 +275,8 @@ impl Family<'_> {
 
     /// `etcdynamo_build_info{version}`: always 1.
     fn build_info(&self) -> prometheus::Result<()> {
-        let info = IntGaugeVec::new(self.opts("build_info", "The version, as a label."), &["version"])?;
+        let info =
+            IntGaugeVec::new(self.opts("build_info", "The version, as a label."), &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.registry.register(Box::new(info))
     }

@@ -51,17 +51,19 @@ impl Shutdown {
         self.begun_at.get().copied().unwrap_or_else(Instant::now) + self.grace
     }
 
-    /// Waits for SIGTERM or SIGINT and begins it. A second signal returns too, so that whoever
-    /// waits here in a loop can give up at once.
-    pub async fn on_signal(&self) -> io::Result<()> {
+    /// Begins it at SIGTERM or SIGINT, from now on.
+    pub fn on_signals(&self) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "shutting down");
-        self.begin();
+        let shutdown = self.clone();
+        tokio::spawn(async move {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "shutting down");
+            shutdown.begin();
+        });
         Ok(())
     }
 }

@@ -102,7 +102,8 @@ pub(super) fn serve_auth<K>(api: &Api<K>, method: &Method, rest: &[u8]) -> Reply
     let reply = if is_enable && method == Method::GET {
         reply::json_document("{\"enabled\":false}\n")
     } else {
-        reply::message(StatusCode::NOT_IMPLEMENTED, "auth is not available in this build")
+        // Not a 501: the Go client takes any 5xx for a broken member and hides the message.
+        reply::message(StatusCode::FORBIDDEN, "auth is not available in this build")
     };
     reply::of_cluster(reply, &api.cluster_id)
 }

@@ -125,11 +125,11 @@ async fn refuse_urls<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Resul
     let Ok(body) = body::read(request.into_body(), REQUEST_BYTES, &api.bodies).await else {
         return Err(reply::closing(bad("the list of peer URLs is too long or broken")));
     };
-    if body.bytes.trim_ascii().is_empty() {
-        return Err(bad("unexpected end of JSON input"));
-    }
     let request: MemberRequest =
-        serde_json::from_slice(&body.bytes).map_err(|error| bad(&error.to_string()))?;
+        serde_json::from_slice(&body.bytes).map_err(|error| match error.is_eof() {
+            true => bad("unexpected end of JSON input"),
+            false => bad(&error.to_string()),
+        })?;
     if request.peer_urls.is_empty() {
         return Err(bad("no valid URLs given"));
     }

@@ -81,7 +81,8 @@ fn write_node(out: &mut Vec<u8>, node: &Node) {
     if !node.nodes.is_empty() {
         write_children(out, &node.nodes);
     }
-    for (name, index) in [(",\"modifiedIndex\":", node.modified), (",\"createdIndex\":", node.created)]
+    for (name, index) in
+        [(",\"modifiedIndex\":", node.modified), (",\"createdIndex\":", node.created)]
     {
         if index.0 != 0 {
             out.extend_from_slice(name.as_bytes());
@@ -244,7 +245,10 @@ mod tests {
 
     #[test]
     fn the_root_has_neither_key_nor_indexes() {
-        assert_eq!(event(&Event::get(Node::root())), "{\"action\":\"get\",\"node\":{\"dir\":true}}\n");
+        assert_eq!(
+            event(&Event::get(Node::root())),
+            "{\"action\":\"get\",\"node\":{\"dir\":true}}\n"
+        );
     }
 
     #[test]
@@ -263,9 +267,11 @@ mod tests {
 
     #[test]
     fn an_expirations_fraction_is_trimmed() {
-        for (ms, text) in
-            [(1500, "1970-01-01T00:00:01.5Z"), (1000, "1970-01-01T00:00:01Z"), (-1, "1969-12-31T23:59:59.999Z")]
-        {
+        for (ms, text) in [
+            (1500, "1970-01-01T00:00:01.5Z"),
+            (1000, "1970-01-01T00:00:01Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
             assert_eq!(rfc3339(UnixMs(ms)).unwrap(), text);
         }
     }

@@ -28,11 +28,7 @@ const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
 const TIMED_OUT: &str = "etcdserver: request timed out";
 
 /// Answers a request whose decoded, clean path is `/v2/keys` and `key`.
-pub(super) async fn serve<K: Keys>(
-    api: &Api<K>,
-    request: Request<Incoming>,
-    key: &[u8],
-) -> Reply {
+pub(super) async fn serve<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
     let Some(verb) = Verb::of(request.method()) else {
         return reply::method_not_allowed(Some(ALLOW));
     };

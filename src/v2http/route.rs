@@ -118,7 +118,10 @@ fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
         Cors::Any => Some(HeaderValue::from_static("*")),
         Cors::Origins(origins) => {
             let origin = headers.get(ORIGIN)?;
-            origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+            origins
+                .iter()
+                .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+                .then(|| origin.clone())
         }
     }
 }

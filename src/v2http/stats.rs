@@ -8,9 +8,9 @@ use std::time::Duration;
 use hyper::Method;
 use serde::Serialize;
 
+use super::Api;
 use super::json::rfc3339;
 use super::reply::{self, Reply};
-use super::Api;
 use crate::keyspace::{Keys, Statistics};
 
 #[derive(Serialize)]
