@@ -13,9 +13,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig};
 use crate::keyspace::{self, Keys, Keyspace};
+use crate::metrics;
 use crate::shutdown::Shutdown;
+use crate::store::dynamodb::{DynamoDbConfig, DynamoDbStore, Meter, Timing};
 use crate::store::embedded::Embedded;
 use crate::store::{Consistency, Store};
 use crate::v2::EtcdIndex;
@@ -71,22 +73,56 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), Start
     match &config.store {
         StoreConfig::Embedded { data_dir } => {
             let store = open_embedded(data_dir).await?;
-            let served = serve(
-                &config,
-                store.clone(),
-                Consistency::Strong,
-                listeners,
-                set_log_level,
-                shutdown,
-            );
-            let result = served.await;
+            let opened = Opened {
+                floor: store.highest_index(),
+                read_consistency: Consistency::Strong,
+                store: store.clone(),
+            };
+            let result = serve(&config, opened, listeners, set_log_level, shutdown).await;
             store.close().await;
             result
         }
-        StoreConfig::DynamoDb(_) => {
-            Err(StartError::new("--table", "the DynamoDB store is not in this build"))
+        StoreConfig::DynamoDb(table) => {
+            let opened = Opened {
+                floor: EtcdIndex(0),
+                read_consistency: match table.read_consistency {
+                    ReadConsistency::Strong => Consistency::Strong,
+                    ReadConsistency::Eventual => Consistency::Eventual,
+                },
+                store: open_dynamodb(table).await?,
+            };
+            serve(&config, opened, listeners, set_log_level, shutdown).await
         }
     }
+}
+
+/// A store that is open, and how it is used.
+struct Opened<S> {
+    store: S,
+    read_consistency: Consistency,
+    /// All indexes are above this one.
+    floor: EtcdIndex,
+}
+
+async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError> {
+    let config = DynamoDbConfig {
+        table: table.table.clone(),
+        keyspace: table.keyspace.clone(),
+        region: table.region.clone(),
+        endpoint_url: table.endpoint_url.clone(),
+        create_table: table.create_table,
+        timing: Timing::default(),
+    };
+    let meter = Meter::new(|call| {
+        metrics::dynamodb_called(
+            call.operation,
+            call.read_units,
+            call.write_units,
+            call.turned_away,
+        );
+    });
+    let opened = DynamoDbStore::open(&config, meter).await;
+    opened.map_err(|error| StartError::new(format!("--table {}", table.table), error))
 }
 
 async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
@@ -100,14 +136,14 @@ async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
 /// Opens the keyspace in a store, and serves it.
 async fn serve<S: Store>(
     config: &Config,
-    store: S,
-    read_consistency: Consistency,
+    opened: Opened<S>,
     listeners: Vec<TcpListener>,
     set_log_level: SetLogLevel,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
+    let Opened { store, read_consistency, floor } = opened;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, EtcdIndex(0)));
+    let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, floor));
     let request_timeout = config.request_timeout;
     let of_keyspace = keyspace::Config { read_consistency, request_timeout };
     let keyspace = Keyspace::open(store, clock, of_keyspace)

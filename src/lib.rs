@@ -1,4 +1,40 @@
 //! etcdynamo: an etcd v2 server whose memory is an Amazon DynamoDB table.
+//!
+//! # The map
+//!
+//! ```text
+//! main -> app -> v2http -> keyspace -> store (trait) -> v2
+//!           \-> config, telemetry, store::{embedded, dynamodb}
+//! leaves that anyone may use: clock, metrics, shutdown
+//! ```
+//!
+//! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
+//!   out.
+//! - [`store`]: keeps items and records, reads them, and carries out conditional commits. Knows no
+//!   rule. One store is a DynamoDB table, one a local directory.
+//! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
+//! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
+//! - [`app`]: the only place that names a store; starts and stops everything in order.
+//!
+//! # One request
+//!
+//! `PUT /v2/keys/a/b -d value=1` is cleaned, routed and checked by `v2http` into a
+//! [`v2::Write`]. The keyspace gives it an index from its hybrid clock and asks
+//! [`v2::plan`](fn@v2::plan). Nothing is known yet, so the plan guesses: there is a file, replace
+//! it. The store evaluates that as one conditional write. If it applied, the item before it comes
+//! back with it and the answer goes out: one call, one write unit. If not, the refusal shows what
+//! is really there, and the plan is made again with it: a creation (child, and a stamp in the
+//! parent, in one transaction), a wait, or etcd's error.
+//!
+//! # What always holds
+//!
+//! - A decision is made by the store's conditions, never by a read before a write.
+//! - A key's modifiedIndex rises for ever, also across delete and re-create: a removed node leaves
+//!   a tombstone, and every write requires an index above what is there.
+//! - A node has its parent directories: a creation stamps its parent in the same commit, and a
+//!   directory goes only if its stamp has not moved.
+//! - A write whose outcome is not known is sent again as it was; its id in the item tells.
+//! - No state of a gateway matters: another one finishes what it left.
 
 pub mod app;
 pub mod clock;
@@ -10,3 +46,6 @@ pub mod store;
 pub mod telemetry;
 pub mod v2;
 pub mod v2http;
+
+#[cfg(test)]
+mod arrows;

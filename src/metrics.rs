@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
+    CounterVec, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
 
 /// A request's method, as etcd's metrics name it.
@@ -121,6 +121,36 @@ pub fn store_expired(nodes: u64) {
     METRICS.expires.inc_by(nodes);
 }
 
+/// `etcdynamo_index_refused_total`: indexes that were refused because they were further ahead of
+/// this gateway's clock than gateways' clocks may drift.
+pub fn index_refused() {
+    METRICS.indexes_refused.inc();
+}
+
+/// `etcdynamo_unknown_outcomes_total`: commits whose outcome was not known at first and was found
+/// out by sending them again.
+pub fn outcome_found_out() {
+    METRICS.outcomes_found_out.inc();
+}
+
+/// `etcdynamo_dynamodb_calls_total{operation}`, `…_read_request_units_total`,
+/// `…_write_request_units_total` and `…_turned_away_total`: calls to DynamoDB, what they consumed,
+/// and how many were throttled or in conflict.
+pub fn dynamodb_called(
+    operation: &'static str,
+    read_units: f64,
+    write_units: f64,
+    turned_away: bool,
+) {
+    let table = &METRICS.table;
+    table.calls.with_label_values(&[operation]).inc();
+    table.read_units.with_label_values(&[operation]).inc_by(read_units);
+    table.write_units.with_label_values(&[operation]).inc_by(write_units);
+    if turned_away {
+        table.turned_away.with_label_values(&[operation]).inc();
+    }
+}
+
 /// `etcd_debugging_store_watch_requests_total`: watches that began.
 pub fn watch_requested() {
     METRICS.watch_requests.inc();
@@ -178,6 +208,38 @@ struct Metrics {
     watch_requests: IntCounter,
     watchers: IntGauge,
     connections: IntGauge,
+    indexes_refused: IntCounter,
+    outcomes_found_out: IntCounter,
+    table: TableMetrics,
+}
+
+struct TableMetrics {
+    calls: IntCounterVec,
+    read_units: CounterVec,
+    write_units: CounterVec,
+    turned_away: IntCounterVec,
+}
+
+impl TableMetrics {
+    fn registered(registry: &Registry) -> prometheus::Result<TableMetrics> {
+        let family = Family { registry, prefix: "etcdynamo_dynamodb" };
+        let by = &["operation"];
+        let units = |name: &str, help: &str| {
+            let counters = CounterVec::new(family.opts(name, help), by)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        Ok(TableMetrics {
+            calls: family.counters("calls_total", "Calls to DynamoDB.", by)?,
+            read_units: units("read_request_units_total", "Read request units consumed.")?,
+            write_units: units("write_request_units_total", "Write request units consumed.")?,
+            turned_away: family.counters(
+                "turned_away_total",
+                "Calls that were throttled or in conflict.",
+                by,
+            )?,
+        })
+    }
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -225,6 +287,11 @@ impl Metrics {
             watch_requests: store.counter("watch_requests_total", "Watches that began.")?,
             watchers: store.gauge("watchers", "Watchers that wait.")?,
             connections: own.gauge("http_connections", "Open client connections.")?,
+            indexes_refused: own
+                .counter("index_refused_total", "Indexes too far ahead of this clock.")?,
+            outcomes_found_out: own
+                .counter("unknown_outcomes_total", "Commits whose outcome had to be found out.")?,
+            table: TableMetrics::registered(&registry)?,
             registry,
         })
     }
@@ -299,6 +366,9 @@ mod tests {
         store_write(WriteAction::CompareAndDelete, false);
         store_expired(2);
         watch_requested();
+        index_refused();
+        outcome_found_out();
+        dynamodb_called("GetItem", 0.5, 1.0, true);
         for line in [
             r#"etcd_http_received_total{method="QGET"} "#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
@@ -310,6 +380,12 @@ mod tests {
             r#"etcd_debugging_store_writes_failed_total{action="compareAndDelete"} "#,
             "etcd_debugging_store_expires_total ",
             "etcd_debugging_store_watch_requests_total ",
+            "etcdynamo_index_refused_total ",
+            "etcdynamo_unknown_outcomes_total ",
+            r#"etcdynamo_dynamodb_calls_total{operation="GetItem"} "#,
+            r#"etcdynamo_dynamodb_read_request_units_total{operation="GetItem"} 0.5"#,
+            r#"etcdynamo_dynamodb_write_request_units_total{operation="GetItem"} 1"#,
+            r#"etcdynamo_dynamodb_turned_away_total{operation="GetItem"} "#,
             "etcdynamo_build_info{version=",
         ] {
             assert!(counted(line), "{line}");

@@ -225,6 +225,7 @@ fn timed_out() -> Error {
 }
 
 fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
+    crate::metrics::index_refused();
     tracing::error!(%key, %ahead, "refused an index from the future");
     Error::new(ErrorCode::RaftInternal, ahead.to_string())
 }

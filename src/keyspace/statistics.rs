@@ -57,6 +57,7 @@ impl Counters {
 
     pub(super) fn count_expired(&self) {
         self.expired.fetch_add(1, Ordering::Relaxed);
+        crate::metrics::store_expired(1);
     }
 
     pub(super) fn snapshot(&self) -> Statistics {

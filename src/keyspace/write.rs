@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, Keyspace, store_failed};
+use crate::metrics;
 use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
 use crate::v2::{
     Aftermath, Capacity, Commit, Detour, Error, ErrorCode, EtcdIndex, Event, Item, Key, Known,
@@ -148,7 +149,11 @@ impl<S: Store> Keyspace<S> {
     async fn settle(&self, commit: &Commit) -> Result<Settled, Error> {
         let mut resends: u32 = 0;
         loop {
-            match self.store.commit(commit).await {
+            let outcome = self.store.commit(commit).await;
+            if resends > 0 && outcome.is_ok() {
+                metrics::outcome_found_out();
+            }
+            match outcome {
                 Ok(Committed::Applied { before }) => {
                     return Ok(Settled::Applied(Aftermath::Before(before.flatten())));
                 }

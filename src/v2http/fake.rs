@@ -47,7 +47,7 @@ impl FakeKeys {
     async fn answer(&self, key: &Key) -> Result<(), Error> {
         let path = key.as_bytes();
         if path.starts_with(b"/nope") {
-            return Err(Error::about(ErrorCode::KeyNotFound, key).at(EtcdIndex(16)));
+            return Err(Error::about(ErrorCode::KeyNotFound, key).at_store(EtcdIndex(16)));
         }
         if path.starts_with(b"/broken") {
             return Err(Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out"));

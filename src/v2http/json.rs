@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn an_error_without_a_cause_shows_none() {
         let mut out = Vec::new();
-        write_error(&mut out, &Error::new(ErrorCode::NotFile, "").at(EtcdIndex(7)));
+        write_error(&mut out, &Error::new(ErrorCode::NotFile, "").at_store(EtcdIndex(7)));
         write_error(&mut out, &Error::new(ErrorCode::TestFailed, "[a<b != \"]"));
         let text = concat!(
             r#"{"errorCode":102,"message":"Not a file","index":7}"#,

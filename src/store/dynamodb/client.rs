@@ -27,7 +27,7 @@ pub(super) async fn build(config: &DynamoDbConfig) -> Result<Client, String> {
     }
     let shared = loader.load().await;
     if shared.region().is_none() {
-        return Err("no AWS region: give --aws-region, AWS_REGION or a profile".to_owned());
+        return Err("no AWS region: give --region, AWS_REGION or a profile".to_owned());
     }
     Ok(with_http_client(&shared, http, config.timing.connect))
 }
