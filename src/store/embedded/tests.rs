@@ -86,26 +86,31 @@ async fn get(store: &Embedded, path: &str) -> Option<Arc<Item>> {
 
 mod conformance {
     use super::*;
+    use crate::store::conformance::{Subject, conformance};
 
-    struct Fixture {
+    struct OnDisk {
         store: Embedded,
         _dir: TempDir,
     }
 
-    impl std::ops::Deref for Fixture {
-        type Target = Embedded;
+    impl Subject for OnDisk {
+        type Store = Embedded;
 
-        fn deref(&self) -> &Embedded {
+        fn store(&self) -> &Embedded {
+            &self.store
+        }
+
+        fn second(&self) -> &Embedded {
             &self.store
         }
     }
 
-    async fn on_disk() -> Fixture {
+    async fn on_disk() -> OnDisk {
         let dir = TempDir::new().unwrap();
-        Fixture { store: open(&dir), _dir: dir }
+        OnDisk { store: open(&dir), _dir: dir }
     }
 
-    crate::store::conformance::conformance!(on_disk());
+    conformance!(on_disk());
 }
 
 #[tokio::test]

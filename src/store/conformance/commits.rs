@@ -1,0 +1,217 @@
+//! Commits as a whole: all or nothing, repetition, records.
+
+use super::*;
+use crate::v2::{Record, RecordKind};
+
+pub(crate) async fn a_commit_applies_whole_or_not_at_all<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let keys = [key("/whole/a"), key("/whole/b"), key("/elsewhere"), key("/whole/b/c")];
+    apply(store, &one(ids.next(), op(&keys[2], vec![], file("old")))).await;
+    let mut wanted = Commit {
+        id: ids.next(),
+        ops: vec![
+            Op::Node(op(&keys[0], vec![Precondition::Absent], file("a"))),
+            Op::Node(op(
+                &keys[1],
+                vec![Precondition::Absent],
+                Mutation::MakeDir { stamped: true, expiration: None },
+            )),
+            Op::Node(op(
+                &keys[2],
+                vec![Precondition::File, Precondition::Value(Value::from("new"))],
+                file("newer"),
+            )),
+            Op::Node(op(&keys[3], vec![Precondition::Absent], file("c"))),
+        ],
+    };
+    let there = get(store, &keys[2]).await;
+    assert_eq!(refuse(store, &wanted).await, [(2, there.clone())]);
+    let items = second.get_many(&keys).await.unwrap();
+    assert_eq!(items, [None, None, there, None], "a refused commit changed something");
+
+    let Op::Node(third) = &mut wanted.ops[2] else { unreachable!() };
+    third.expect[1] = Precondition::Value(Value::from("old"));
+    assert!(matches!(commit(store, &wanted).await, Committed::Applied { .. }));
+    let items = second.get_many(&keys).await.unwrap();
+    for (item, wanted_op) in items.iter().zip(&wanted.ops) {
+        let item = item.as_ref().expect("it was written");
+        assert_eq!(item.writes.latest(), wanted.id);
+        let Op::Node(op) = wanted_op else { unreachable!() };
+        assert_eq!(item.key, op.key);
+    }
+}
+
+pub(crate) async fn a_refusal_gives_every_item_that_does_not_match<S: Store>(store: &S, _: &S) {
+    let mut ids = Ids::new();
+    let (there, fine) = (key("/r/there"), key("/r/fine"));
+    apply(store, &one(ids.next(), op(&there, vec![], file("x")))).await;
+    let item = get(store, &there).await;
+    let ops = vec![
+        Op::Node(op(&there, vec![Precondition::Absent], file("y"))),
+        Op::Node(op(&fine, vec![Precondition::Absent], file("y"))),
+        Op::Node(op(&key("/r/gone"), vec![Precondition::Dir], Mutation::Stamp)),
+        Op::Node(op(&key("/r"), vec![Precondition::File], file("y"))),
+    ];
+    let mut found = refuse(store, &Commit { id: ids.next(), ops }).await;
+    found.sort_by_key(|(number, _)| *number);
+    assert_eq!(found, [(0, item), (2, None), (3, None)]);
+}
+
+pub(crate) async fn a_large_commit_is_one_commit<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let parts = store.limits().commit_ops.min(300);
+    let keys: Vec<Key> = (0..parts).map(|n| key(&format!("/large/{n:03}"))).collect();
+    let ops = |value: &str| {
+        let part = |key| Op::Node(op(key, vec![Precondition::Absent], file(value)));
+        keys.iter().map(part).collect::<Vec<Op>>()
+    };
+    apply(store, &one(ids.next(), op(&keys[parts - 1], vec![], file("first")))).await;
+    let found = refuse(store, &Commit { id: ids.next(), ops: ops("refused") }).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, parts - 1);
+    assert_eq!(listed(second, &key("/large"), 2).await.len(), 1);
+
+    let mut wanted = Commit { id: ids.next(), ops: ops("applied") };
+    wanted.ops.pop();
+    apply(store, &wanted).await;
+    assert_eq!(listed(second, &key("/large"), 2).await, keys);
+}
+
+pub(crate) async fn a_commit_that_comes_again_is_not_applied_again<S: Store>(
+    store: &S,
+    second: &S,
+) {
+    let mut ids = Ids::new();
+    let (a, b) = (key("/again/a"), key("/again/b"));
+    let create = one(ids.next(), op(&a, vec![Precondition::Absent], file("one")));
+    let both = Commit {
+        id: ids.next(),
+        ops: vec![
+            Op::Node(op(&b, vec![Precondition::Absent], file("b"))),
+            Op::Node(op(&a, vec![Precondition::File], file("two"))),
+        ],
+    };
+    let later = one(ids.next(), op(&a, vec![Precondition::File], file("three")));
+    let remove = Mutation::Remove { draining: false, now: NOW };
+    let gone = one(ids.next(), op(&a, vec![Precondition::File], remove));
+    let mut so_far: Vec<&Commit> = Vec::new();
+    for next in [&create, &both, &later, &gone] {
+        apply(store, next).await;
+        so_far.push(next);
+        let there = store.get_many(&[a.clone(), b.clone()]).await.unwrap();
+        for again in so_far.iter().rev() {
+            if let Committed::Refused { found } = commit(second, again).await {
+                let told = found.iter().flat_map(|(_, item)| item);
+                let mut told = told.filter_map(|item| item.writes.contains(again.id));
+                assert!(told.any(|happened| happened), "{found:?} does not tell of {again:?}");
+            }
+            let now_there = store.get_many(&[a.clone(), b.clone()]).await.unwrap();
+            assert_eq!(now_there, there, "changed by {again:?}");
+        }
+    }
+}
+
+fn ttl(path: &str, ms: i64) -> Record {
+    Record::DirTtl { key: key(path), expiration: NOW.plus_ms(ms) }
+}
+
+async fn ttls<S: Store>(store: &S) -> Vec<Record> {
+    let mut records = store.records(RecordKind::DirTtl).await.unwrap();
+    records.sort_by_key(Record::name);
+    records
+}
+
+pub(crate) async fn records_are_put_added_and_dropped<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let mut records = |op: Op| Commit { id: ids.next(), ops: vec![op] };
+    assert_eq!(ttls(store).await, []);
+    apply(store, &records(Op::PutRecord(ttl("/a", 1)))).await;
+    apply(store, &records(Op::PutRecord(ttl("/a", 2)))).await;
+    assert_eq!(ttls(second).await, [ttl("/a", 2)]);
+
+    assert_eq!(refuse(store, &records(Op::AddRecord(ttl("/a", 3)))).await, []);
+    apply(store, &records(Op::AddRecord(ttl("/b", 3)))).await;
+    assert_eq!(ttls(second).await, [ttl("/a", 2), ttl("/b", 3)]);
+
+    refuse(store, &records(Op::DropSameRecord(ttl("/a", 1)))).await;
+    refuse(store, &records(Op::DropSameRecord(ttl("/c", 1)))).await;
+    assert_eq!(ttls(second).await, [ttl("/a", 2), ttl("/b", 3)]);
+    apply(store, &records(Op::DropSameRecord(ttl("/a", 2)))).await;
+    assert_eq!(ttls(second).await, [ttl("/b", 3)]);
+
+    apply(store, &records(Op::DropRecord(ttl("/b", 0).name()))).await;
+    apply(store, &records(Op::DropRecord(ttl("/b", 0).name()))).await;
+    assert_eq!(ttls(second).await, []);
+    apply(store, &records(Op::AddRecord(ttl("/b", 4)))).await;
+    assert_eq!(ttls(second).await, [ttl("/b", 4)]);
+}
+
+pub(crate) async fn records_and_items_go_together<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let dir = key("/together");
+    let make = Mutation::MakeDir { stamped: false, expiration: Some(NOW) };
+    let mut wanted = Commit {
+        id: ids.next(),
+        ops: vec![
+            Op::Node(op(&dir, vec![Precondition::Absent], make)),
+            Op::AddRecord(ttl("/together", 0)),
+        ],
+    };
+    apply(store, &Commit { id: ids.next(), ops: vec![Op::PutRecord(ttl("/together", 9))] }).await;
+    wanted.id = ids.next();
+    assert_eq!(refuse(store, &wanted).await, [], "the item did match");
+    assert_eq!(get(second, &dir).await, None);
+
+    wanted.ops[1] = Op::PutRecord(ttl("/together", 0));
+    wanted.id = ids.next();
+    apply(store, &wanted).await;
+    assert_eq!(ttls(second).await, [ttl("/together", 0)]);
+    let item = get(second, &dir).await;
+    assert!(item.is_some());
+
+    wanted.ops[1] = Op::DropRecord(ttl("/together", 0).name());
+    wanted.id = ids.next();
+    assert_eq!(refuse(store, &wanted).await, [(0, item)]);
+    assert_eq!(ttls(second).await, [ttl("/together", 0)], "the record went alone");
+
+    let remove = Mutation::Remove { draining: false, now: NOW };
+    wanted.ops[0] = Op::Node(op(&dir, vec![Precondition::Dir], remove));
+    wanted.ops[1] = Op::DropSameRecord(ttl("/together", 1));
+    wanted.id = ids.next();
+    assert_eq!(refuse(store, &wanted).await, []);
+    wanted.ops[1] = Op::DropSameRecord(ttl("/together", 0));
+    wanted.id = ids.next();
+    apply(store, &wanted).await;
+    assert_eq!(ttls(second).await, []);
+    assert!(get(second, &dir).await.unwrap().removed.is_some());
+}
+
+pub(crate) async fn records_are_found_by_kind<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let odd = Key::parse(b"/odd/%2F/\xff/e").unwrap();
+    let identity = Record::Identity { schema: 7, cluster_id: u64::MAX, member_id: 1 };
+    let dirs = [ttl("/", 5), ttl("/%", 6), Record::DirTtl { key: odd.clone(), expiration: NOW }];
+    let drains = [(odd, Action::Expire), (key("/d"), Action::Delete)];
+    let drains = drains.map(|(key, action)| Record::Drain { key, index: EtcdIndex(9), action });
+    let mut all = vec![identity.clone()];
+    all.extend(dirs.iter().chain(&drains).cloned());
+    for record in &all {
+        let commit = Commit { id: ids.next(), ops: vec![Op::AddRecord(record.clone())] };
+        apply(store, &commit).await;
+    }
+    let sorted = |mut records: Vec<Record>| {
+        records.sort_by_key(Record::name);
+        records
+    };
+    let both = dirs.iter().chain(&drains).cloned().collect();
+    for (kind, wanted) in [
+        (RecordKind::Identity, vec![identity]),
+        (RecordKind::DirTtl, dirs.to_vec()),
+        (RecordKind::Drain, drains.to_vec()),
+        (RecordKind::Sweep, both),
+    ] {
+        let found = second.records(kind).await.unwrap();
+        assert_eq!(sorted(found), sorted(wanted), "{kind:?}");
+    }
+    assert_eq!(listed(second, &Key::root(), 1).await, [], "a record shows among the items");
+}
