@@ -67,6 +67,11 @@ impl Engine {
         self.script.lock().unwrap().extend(faults);
     }
 
+    /// From now on calls go well.
+    pub(super) fn forget_script(&self) {
+        self.script.lock().unwrap().clear();
+    }
+
     /// The operations and bodies of the calls so far, which are forgotten by this.
     pub(super) fn take_calls(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.calls.lock().unwrap())

@@ -30,7 +30,11 @@ use super::layout::{PARTITION, SORT};
 
 /// How long a table may take until it is as it must be.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long to wait before looking again.
+/// How long it may be that a table cannot even be looked at.
+const BLIND: Duration = Duration::from_secs(10);
+/// How long to wait before looking whether something that was done shows.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait before looking whether something that passes has passed.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a table cannot be used.
@@ -106,6 +110,16 @@ enum Look {
     Ready(Vec<Difference>),
 }
 
+/// What is to be done next.
+#[derive(Debug)]
+enum Step {
+    Done,
+    /// This was done. Look soon whether it shows.
+    Again(&'static str),
+    /// Look again after a while.
+    Later(Failure),
+}
+
 /// A table, by its name.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
@@ -134,33 +148,51 @@ impl<'a> Table<'a> {
     /// another does meanwhile only makes less to do, so its errors are no reason to give up.
     async fn settle(&self, create: bool) -> Result<(), TableError> {
         let deadline = Instant::now() + PATIENCE;
+        let mut blind_until = Instant::now() + BLIND;
+        let mut waits_for = String::new();
         loop {
-            let step = match self.look().await {
-                Ok(Look::Ready(differences)) if differences.is_empty() => return Ok(()),
-                Ok(Look::Ready(differences)) => {
-                    let ours = !differences.iter().any(|d| matches!(d, Difference::Other(_)));
-                    if !(create && ours) {
-                        let differences = differences.iter().map(ToString::to_string).collect();
-                        let table = self.name.to_owned();
-                        return Err(TableError::Different { table, differences });
-                    }
-                    self.switch_on(&differences).await
-                }
-                Ok(Look::Missing) if create => self.create_now().await,
-                Ok(Look::Missing) => return Err(TableError::Missing(self.name.to_owned())),
-                Ok(Look::Settling(status)) => {
-                    Err(Failure::new(Fate::Passing, format!("its status is {status}")))
-                }
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = step {
-                tracing::info!(table = self.name, why = failure.why, "waiting for the table");
-                if failure.fate == Fate::Lasting || Instant::now() >= deadline {
-                    return Err(self.unavailable(failure.why));
-                }
-                sleep(PAUSE).await;
+            let look = self.look().await;
+            if look.is_ok() {
+                blind_until = Instant::now() + BLIND;
             }
+            let (why, pause) = match self.step(look, create).await? {
+                Step::Done => return Ok(()),
+                Step::Again(what) => (what.to_owned(), SHORT_PAUSE),
+                Step::Later(Failure { fate: Fate::Lasting, why }) => {
+                    return Err(self.unavailable(why));
+                }
+                Step::Later(failure) => (failure.why, PAUSE),
+            };
+            if Instant::now() >= deadline.min(blind_until) {
+                return Err(self.unavailable(why));
+            }
+            if why != waits_for {
+                tracing::info!(table = self.name, why, "waiting for the table");
+                waits_for = why;
+            }
+            sleep(pause).await;
         }
+    }
+
+    async fn step(&self, look: Result<Look, Failure>, create: bool) -> Result<Step, TableError> {
+        let step = match look {
+            Ok(Look::Ready(differences)) if differences.is_empty() => return Ok(Step::Done),
+            Ok(Look::Ready(differences)) => {
+                let ours = !differences.iter().any(|d| matches!(d, Difference::Other(_)));
+                if !(create && ours) {
+                    let differences = differences.iter().map(ToString::to_string).collect();
+                    return Err(TableError::Different { table: self.name.to_owned(), differences });
+                }
+                self.switch_on(&differences).await.map(|()| "TTL and stream are switched on")
+            }
+            Ok(Look::Missing) if create => self.create_now().await.map(|()| "it is created"),
+            Ok(Look::Missing) => return Err(TableError::Missing(self.name.to_owned())),
+            Ok(Look::Settling(status)) => {
+                Err(Failure::new(Fate::Passing, format!("its status is {status}")))
+            }
+            Err(failure) => Err(failure),
+        };
+        Ok(step.map_or_else(Step::Later, Step::Again))
     }
 
     async fn look(&self) -> Result<Look, Failure> {

@@ -1,5 +1,6 @@
 //! The store on an engine in this process: the contract, the costs, and what can go wrong.
 
+mod contract;
 mod costs;
 mod faults;
 mod model;

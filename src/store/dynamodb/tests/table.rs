@@ -1,7 +1,7 @@
 //! Creating and verifying tables.
 
 use super::*;
-use crate::store::dynamodb::engine::{TABLE, config};
+use crate::store::dynamodb::engine::{Fault, TABLE, config};
 use crate::store::dynamodb::table::Table;
 
 fn table(client: &Client) -> Table<'_> {
@@ -96,4 +96,34 @@ async fn the_type_of_a_key_and_the_ttl_attribute_matter() {
     let error = table(&client).create().await.unwrap_err();
     assert!(error.to_string().contains("\"sk\" is N"), "{error}");
     assert!(error.to_string().contains("\"other\""), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_settles_is_waited_for() {
+    let engine = Engine::new();
+    create(&engine, schema("sk", "S")).await;
+    let client = engine.client();
+    let creating = Fault::Reply(200, r#"{"Table":{"TableStatus":"CREATING"}}"#.to_owned());
+    engine.script(vec![creating.clone(); 60]);
+    table(&client).create().await.unwrap();
+    engine.script(vec![creating; 1000]);
+    let error = table(&client).verify().await.unwrap_err();
+    assert!(error.to_string().contains("CREATING"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_cannot_be_looked_at_is_not_waited_for_long() {
+    let engine = Engine::new();
+    let client = engine.client();
+    let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException"}"#.to_owned();
+    for (fault, longest_s) in
+        [(Fault::Refuse, 11), (Fault::Hang, 17), (Fault::Reply(400, denied), 1)]
+    {
+        engine.script(vec![fault; 100]);
+        let before = tokio::time::Instant::now();
+        let error = table(&client).create().await.unwrap_err();
+        assert!(matches!(error, TableError::Unavailable { .. }), "{error}");
+        assert!(before.elapsed().as_secs() <= longest_s, "{:?}", before.elapsed());
+        engine.forget_script();
+    }
 }
