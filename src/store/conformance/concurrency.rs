@@ -27,7 +27,7 @@ pub(crate) async fn of_concurrent_creations_one_applies<S: Store>(store: &S, sec
         for (outcome, wanted) in outcomes.iter().zip(&commits) {
             match outcome {
                 Committed::Applied { before } => {
-                    assert_eq!(item.writes.latest(), wanted.id);
+                    assert_eq!(item.writes.contains(wanted.id), Some(true));
                     assert!(before.as_ref().is_none_or(Option::is_none));
                 }
                 Committed::Refused { found } => assert_eq!(found, &[(0, Some(item.clone()))]),
@@ -53,7 +53,7 @@ pub(crate) async fn concurrent_changes_of_one_item_lose_nothing<S: Store>(store:
                 let index = EtcdIndex(item.highest_index().0 + 1 + u64::from(n));
                 let expect = vec![Precondition::File, Precondition::Modified(item.modified)];
                 let next = op(counter, expect, file(&(so_far + 1).to_string()));
-                let next = one(WriteId { index, nonce: n }, next);
+                let next = one(WriteId { index, gateway: n }, next);
                 match commit(store, &next).await {
                     Committed::Applied { before } => {
                         assert!(before.is_none_or(|before| before == Some(item)));
@@ -94,7 +94,8 @@ pub(crate) async fn concurrent_commits_that_share_an_item_are_serialised<S: Stor
         let there = get(store, &child.key).await;
         match outcome {
             Committed::Applied { .. } => {
-                assert_eq!(there.expect("its commit applied").writes.latest(), wanted.id);
+                let writes = &there.expect("its commit applied").writes;
+                assert_eq!(writes.contains(wanted.id), Some(true));
                 highest = highest.max(wanted.id.index);
             }
             Committed::Refused { found } => {

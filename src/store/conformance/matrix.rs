@@ -247,7 +247,7 @@ pub(crate) async fn a_commit_needs_a_higher_index_than_every_item_it_changes<S: 
         let mutation = harmless(Some(&item));
         let op = op(&key, vec![as_it_is(Some(&item))], mutation.clone());
         let highest = item.highest_index();
-        let at = |index| WriteId { index: EtcdIndex(index), nonce: 1 };
+        let at = |index| WriteId { index: EtcdIndex(index), gateway: 1 };
         if mutation == END_DRAIN {
             apply(store, &one(at(highest.0 - 1), op)).await;
             assert!(!get(store, &key).await.unwrap().is_draining(), "it has no index");
