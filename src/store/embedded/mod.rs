@@ -29,7 +29,7 @@ pub use self::open::OpenError;
 use self::tree::Tree;
 use self::writer::{Request, Writer};
 use super::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
-use crate::v2::{Commit, Item, Key, Op, Record, RecordKind, UnixMs};
+use crate::v2::{Commit, EtcdIndex, Item, Key, Op, Record, RecordKind, UnixMs};
 
 /// Tells the time, for the sake of what may be forgotten.
 pub type NowFn = Arc<dyn Fn() -> UnixMs + Send + Sync>;
@@ -81,6 +81,11 @@ impl Embedded {
         let thread = thread.spawn(|| writer.run())?;
         let handle = Handle { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) };
         Ok(Embedded { shared, handle: Arc::new(handle) })
+    }
+
+    /// The highest index that is kept. A clock that was set back must go on above it.
+    pub fn highest_index(&self) -> EtcdIndex {
+        self.shared.tree().highest_index()
     }
 
     /// Takes no more commits, waits until those under way are answered, and closes the

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::store::{Cursor, Level, Page};
-use crate::v2::{Item, Key, Record, RecordKind};
+use crate::v2::{EtcdIndex, Item, Key, Record, RecordKind};
 
 /// The items by depth and path, and the records by name.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub(super) struct Tree {
     /// One set for each depth, so that one level of a subtree is one range.
     levels: Vec<BTreeSet<Slot>>,
     records: BTreeMap<String, Record>,
+    highest_index: EtcdIndex,
 }
 
 /// An item in its place among those of its depth, by the bytes of its path. The item holds the
@@ -64,11 +65,17 @@ impl Tree {
 
     /// Puts an item in the place of its key, and gives back the one that was there.
     pub(super) fn put(&mut self, item: Arc<Item>) -> Option<Arc<Item>> {
+        self.highest_index = self.highest_index.max(item.highest_index());
         let depth = usize::from(item.key.depth());
         if self.levels.len() <= depth {
             self.levels.resize_with(depth + 1, BTreeSet::new);
         }
         self.levels[depth].replace(Slot(item)).map(|slot| slot.0)
+    }
+
+    /// The highest index that was ever put.
+    pub(super) fn highest_index(&self) -> EtcdIndex {
+        self.highest_index
     }
 
     /// Forgets the item of a key.

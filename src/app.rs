@@ -1,0 +1,184 @@
+//! Builds, starts and stops everything, in order. The only place that names a store.
+//!
+//! Up: listen, open the store, open the keyspace, sweep what is overdue, serve. Down: stop
+//! accepting, drain, close the store. What listens before the store is open only queues clients.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
+use crate::config::{Config, StoreConfig};
+use crate::keyspace::{self, Keys, Keyspace};
+use crate::shutdown::Shutdown;
+use crate::store::embedded::Embedded;
+use crate::store::{Consistency, Store};
+use crate::v2::EtcdIndex;
+use crate::v2http::{self, Cors, Drained, SetLogLevel};
+
+/// How far two gateways' clocks may be apart.
+const MAX_DRIFT_US: u64 = 5 * 60 * 1_000_000;
+
+/// How long a request's header may take, and how long a connection may be idle. Longer than the
+/// idle timeout of load balancers (60 s), which must be the first to close.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the larger request bodies may take in memory together.
+const BODY_BUDGET_BYTES: usize = 128 << 20;
+
+/// The keyspace answers within the request timeout; this is how much later the HTTP side gives up
+/// on it.
+const ANSWER_SLACK: Duration = Duration::from_secs(1);
+
+/// Why the program could not start, for a person to read.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StartError {
+    fn new(
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StartError {
+        StartError { what: what.into(), source: source.into() }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.source)
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// Runs the server until it is told to stop.
+pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), StartError> {
+    let shutdown = Shutdown::new(config.shutdown_timeout);
+    shutdown.on_signals().map_err(|error| StartError::new("cannot handle signals", error))?;
+    let listeners = listen(&config).await?;
+    match &config.store {
+        StoreConfig::Embedded { data_dir } => {
+            let store = open_embedded(data_dir).await?;
+            let served = serve(
+                &config,
+                store.clone(),
+                Consistency::Strong,
+                listeners,
+                set_log_level,
+                shutdown,
+            );
+            let result = served.await;
+            store.close().await;
+            result
+        }
+        StoreConfig::DynamoDb(_) => {
+            Err(StartError::new("--table", "the DynamoDB store is not in this build"))
+        }
+    }
+}
+
+async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
+    let dir = data_dir.to_owned();
+    let now = Arc::new(|| unix_ms(&SystemClock));
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(&dir, now)).await;
+    let opened = opened.map_err(|panicked| StartError::new("--data-dir", panicked))?;
+    opened.map_err(|error| StartError::new("--data-dir", error))
+}
+
+/// Opens the keyspace in a store, and serves it.
+async fn serve<S: Store>(
+    config: &Config,
+    store: S,
+    read_consistency: Consistency,
+    listeners: Vec<TcpListener>,
+    set_log_level: SetLogLevel,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let wall: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, EtcdIndex(0)));
+    let request_timeout = config.request_timeout;
+    let of_keyspace = keyspace::Config { read_consistency, request_timeout };
+    let keyspace = Keyspace::open(store, clock, of_keyspace)
+        .await
+        .map_err(|error| StartError::new("cannot open the keyspace", error))?;
+    let keyspace = Arc::new(keyspace);
+    keyspace
+        .sweep()
+        .await
+        .map_err(|error| StartError::new("cannot remove what is overdue", error))?;
+    let sweeper = tokio::spawn({
+        let keyspace = Arc::clone(&keyspace);
+        async move { keyspace.keep_sweeping().await }
+    });
+    let served = serve_keys(config, keyspace, listeners, set_log_level, shutdown).await;
+    sweeper.abort();
+    served
+}
+
+/// Says where it listens, and serves until the end.
+async fn serve_keys<K: Keys>(
+    config: &Config,
+    keys: Arc<K>,
+    listeners: Vec<TcpListener>,
+    set_log_level: SetLogLevel,
+    shutdown: Shutdown,
+) -> Result<(), StartError> {
+    let bound: Vec<SocketAddr> =
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    if let Some(hint) = config.hint(&bound) {
+        tracing::warn!("{hint}");
+    }
+    let client_urls = config.advertised(&bound);
+    tracing::info!(?bound, ?client_urls, name = config.name, "serving");
+    announce(&bound).map_err(|error| StartError::new("cannot write to standard output", error))?;
+    let of_http = v2http::Config {
+        name: config.name.clone(),
+        client_urls,
+        cors: config.cors.clone().map_or(Cors::Any, Cors::Origins),
+        max_connections: config.max_connections,
+        body_budget_bytes: BODY_BUDGET_BYTES,
+        header_timeout: HEADER_TIMEOUT,
+        request_timeout: config.request_timeout + ANSWER_SLACK,
+        set_log_level,
+    };
+    match v2http::serve(listeners, keys, of_http, shutdown).await {
+        Drained::Whole => tracing::info!("stopped"),
+        Drained::Cut { connections, writes } => {
+            tracing::warn!(connections, writes, "stopped with requests under way");
+        }
+    }
+    Ok(())
+}
+
+async fn listen(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for url in &config.listen {
+        let bound = TcpListener::bind((url.host.as_str(), url.port)).await;
+        let what = format!("--listen-client-urls: cannot listen on {}:{}", url.host, url.port);
+        listeners.push(bound.map_err(|error| StartError::new(what, error))?);
+    }
+    Ok(listeners)
+}
+
+/// The one line on standard output, for whoever started the program and waits for it.
+fn announce(bound: &[SocketAddr]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "listening on")?;
+    for address in bound {
+        write!(out, " http://{address}")?;
+    }
+    writeln!(out)?;
+    out.flush()
+}

@@ -1,0 +1,361 @@
+//! Flags and environment: as typed, and as meant.
+//!
+//! [`Flags`] is what somebody typed, every flag also an environment variable. [`Config`] is what
+//! is meant by it, with every default filled in. All mistakes are told at once, by flag name.
+//! Nothing else reads the environment, and only `app` reads the configuration.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tracing::Level;
+
+use crate::telemetry::LogFormat;
+
+mod urls;
+pub use urls::ListenUrl;
+
+/// The exit code of a configuration that makes no sense (EX_USAGE).
+pub const EXIT_USAGE: u8 = 64;
+
+/// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
+#[derive(Debug, Parser)]
+#[command(name = "etcdynamo", version)]
+struct Flags {
+    /// Where clients connect to, comma-separated. Port 0 takes a free one.
+    #[arg(long, env = "ETCDYNAMO_LISTEN_CLIENT_URLS", value_name = "URLS")]
+    #[arg(default_value = "http://127.0.0.1:2379")]
+    listen_client_urls: String,
+
+    /// What clients are told to connect to, comma-separated; behind a load balancer, its URL
+    /// [default: the listen URLs. Needed with 0.0.0.0, which no client can connect to]
+    #[arg(long, env = "ETCDYNAMO_ADVERTISE_CLIENT_URLS", value_name = "URLS")]
+    advertise_client_urls: Option<String>,
+
+    /// The name of the member that clients see; the same for all gateways on a table.
+    #[arg(long, env = "ETCDYNAMO_NAME", default_value = "default")]
+    name: String,
+
+    /// Where the tree is kept [default: dynamodb if --table is given, else embedded]
+    #[arg(long, env = "ETCDYNAMO_STORE", value_enum)]
+    store: Option<StoreKind>,
+
+    /// The directory of the embedded store [default: etcdynamo.data]
+    #[arg(long, env = "ETCDYNAMO_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// The DynamoDB table.
+    #[arg(long, env = "ETCDYNAMO_TABLE")]
+    table: Option<String>,
+
+    /// The tree's name in the table, which may hold several [default: default]
+    #[arg(long, env = "ETCDYNAMO_KEYSPACE")]
+    keyspace: Option<String>,
+
+    /// The AWS region [default: as the AWS SDK finds it]
+    #[arg(long, env = "ETCDYNAMO_REGION")]
+    region: Option<String>,
+
+    /// Another endpoint than AWS's own: DynamoDB local, a VPC endpoint.
+    #[arg(long, env = "ETCDYNAMO_ENDPOINT_URL", value_name = "URL")]
+    endpoint_url: Option<String>,
+
+    /// Make the table if it is not there.
+    #[arg(long, env = "ETCDYNAMO_CREATE_TABLE")]
+    create_table: bool,
+
+    /// How fresh a read is that does not say quorum=true; eventual ones cost half [default: strong]
+    #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_enum)]
+    read_consistency: Option<ReadConsistency>,
+
+    /// The origins that browsers may come from, comma-separated; * for any.
+    #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
+    cors: String,
+
+    /// How lines of the log look.
+    #[arg(long, env = "ETCDYNAMO_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+
+    /// The least level that is logged: error, warn, info, debug or trace.
+    #[arg(long, env = "ETCDYNAMO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+
+    /// How many connections may be open at once.
+    #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
+    max_connections: usize,
+
+    /// How long a request may take until its client gets an error.
+    #[arg(long, env = "ETCDYNAMO_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "5000")]
+    request_timeout_ms: u64,
+
+    /// How long requests that are under way get when the server is stopped.
+    #[arg(long, env = "ETCDYNAMO_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
+    #[arg(default_value = "20000")]
+    shutdown_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    Embedded,
+    Dynamodb,
+}
+
+/// How fresh plain reads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadConsistency {
+    /// They show every write that was acknowledged before.
+    Strong,
+    /// They may be behind by a moment, and cost half.
+    Eventual,
+}
+
+/// What is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; at least one.
+    pub listen: Vec<ListenUrl>,
+    /// What to advertise; empty: where it listens.
+    advertise: Vec<String>,
+    /// The member's name.
+    pub name: String,
+    /// Where the tree is kept.
+    pub store: StoreConfig,
+    /// The allowed origins; `None`: any.
+    pub cors: Option<Vec<String>>,
+    /// How the log looks.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_level: Level,
+    /// How many connections may be open.
+    pub max_connections: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// How long the drain may take.
+    pub shutdown_timeout: Duration,
+}
+
+/// Where the tree is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In a local directory.
+    Embedded {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// In a DynamoDB table.
+    DynamoDb(TableConfig),
+}
+
+/// Which DynamoDB table, and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableConfig {
+    /// The table's name.
+    pub table: String,
+    /// The tree's name in it.
+    pub keyspace: String,
+    /// The region; `None`: as the SDK finds it.
+    pub region: Option<String>,
+    /// The endpoint; `None`: AWS's own.
+    pub endpoint_url: Option<String>,
+    /// Make the table if it is not there.
+    pub create_table: bool,
+    /// How fresh plain reads are.
+    pub read_consistency: ReadConsistency,
+}
+
+/// Why there is no configuration, for a person to read, or what was asked for instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoConfig {
+    /// What to print.
+    pub text: String,
+    /// The exit code: 0 for `--help` and `--version`, which are printed on standard output.
+    pub exit_code: u8,
+}
+
+impl Config {
+    /// The configuration by this command line and the environment.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Config, NoConfig> {
+        let flags = Flags::try_parse_from(args).map_err(|error| NoConfig {
+            text: error.render().to_string(),
+            exit_code: if error.use_stderr() { EXIT_USAGE } else { 0 },
+        })?;
+        flags
+            .meaning()
+            .map_err(|mistakes| NoConfig { text: mistakes.to_string(), exit_code: EXIT_USAGE })
+    }
+
+    /// The URLs to advertise when these addresses are listened on, in the order of `listen`.
+    pub fn advertised(&self, bound: &[SocketAddr]) -> Vec<String> {
+        if self.advertise.is_empty() {
+            bound.iter().map(|address| format!("http://{address}")).collect()
+        } else {
+            self.advertise.clone()
+        }
+    }
+
+    /// What is allowed but hardly meant.
+    pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
+        let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
+        let hidden = self.advertise.is_empty() && is_anywhere;
+        hidden.then_some(
+            "clients are told to connect to an address that means every interface: set \
+             --advertise-client-urls to URLs they can reach, or etcdctl and other clients that \
+             ask for the members will not work from elsewhere",
+        )
+    }
+}
+
+/// All that is wrong, each with the flag it is about.
+#[derive(Debug, Default)]
+struct Mistakes(Vec<String>);
+
+impl Mistakes {
+    fn add(&mut self, flag: &str, what: impl fmt::Display) {
+        self.0.push(format!("--{flag}: {what}"));
+    }
+
+    /// The value, or a default after the mistake was noted.
+    fn check<T: Default>(&mut self, flag: &str, value: Result<T, String>) -> T {
+        value.unwrap_or_else(|what| {
+            self.add(flag, what);
+            T::default()
+        })
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mistake in &self.0 {
+            writeln!(f, "error: {mistake}")?;
+        }
+        f.write_str("\nFor more information, try '--help'.\n")
+    }
+}
+
+impl Flags {
+    fn meaning(self) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let store = self.store(&mut mistakes);
+        let listen = mistakes.check("listen-client-urls", urls::listen(&self.listen_client_urls));
+        let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
+        let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
+        let cors = mistakes.check("cors", cors(&self.cors));
+        if self.name.is_empty() || self.name.chars().any(char::is_control) {
+            mistakes.add("name", "must be a name of printable characters");
+        }
+        let log_level = self.log_level.parse().unwrap_or_else(|_| {
+            let given = &self.log_level;
+            let what = format!("'{given}' is none of error, warn, info, debug and trace");
+            mistakes.add("log-level", what);
+            Level::INFO
+        });
+        for (flag, is_zero) in [
+            ("max-connections", self.max_connections == 0),
+            ("request-timeout-ms", self.request_timeout_ms == 0),
+        ] {
+            if is_zero {
+                mistakes.add(flag, "must be more than 0");
+            }
+        }
+        // What a semaphore can count; more sockets than this no process has.
+        let max_connections = self.max_connections.min(1 << 20);
+        let config = Config {
+            listen,
+            advertise,
+            name: self.name,
+            store,
+            cors,
+            log_format: self.log_format,
+            log_level,
+            max_connections,
+            request_timeout: Duration::from_millis(self.request_timeout_ms),
+            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
+        };
+        if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    fn store(&self, mistakes: &mut Mistakes) -> StoreConfig {
+        let is_dynamodb = match self.store {
+            Some(kind) => kind == StoreKind::Dynamodb,
+            None => self.table.is_some(),
+        };
+        if !is_dynamodb {
+            self.refuse_table_flags(mistakes);
+            let data_dir = self.data_dir.clone().unwrap_or_else(|| "etcdynamo.data".into());
+            return StoreConfig::Embedded { data_dir };
+        }
+        if self.data_dir.is_some() {
+            mistakes.add("data-dir", "belongs to the embedded store, and --table to DynamoDB");
+        }
+        let table = self.table.clone().unwrap_or_default();
+        if !is_name(&table, 3, 255) {
+            let what = "must be a table's name: 3 to 255 letters, digits, '_', '.' and '-'";
+            mistakes.add("table", what);
+        }
+        let keyspace = self.keyspace.clone().unwrap_or_else(|| "default".to_owned());
+        if !is_name(&keyspace, 1, 64) {
+            mistakes.add("keyspace", "must be 1 to 64 letters, digits, '_', '.' and '-'");
+        }
+        if self.region.as_deref() == Some("") {
+            mistakes.add("region", "must not be empty");
+        }
+        if let Some(url) = &self.endpoint_url {
+            mistakes.check("endpoint-url", urls::endpoint(url));
+        }
+        StoreConfig::DynamoDb(TableConfig {
+            table,
+            keyspace,
+            region: self.region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            create_table: self.create_table,
+            read_consistency: self.read_consistency.unwrap_or(ReadConsistency::Strong),
+        })
+    }
+
+    fn refuse_table_flags(&self, mistakes: &mut Mistakes) {
+        let given = [
+            ("table", self.table.is_some()),
+            ("keyspace", self.keyspace.is_some()),
+            ("region", self.region.is_some()),
+            ("endpoint-url", self.endpoint_url.is_some()),
+            ("create-table", self.create_table),
+            ("read-consistency", self.read_consistency.is_some()),
+        ];
+        let what = match self.store {
+            Some(_) => "belongs to DynamoDB, and --store is embedded",
+            None => "belongs to DynamoDB: name its --table",
+        };
+        for (flag, _) in given.iter().filter(|(_, given)| *given) {
+            mistakes.add(flag, what);
+        }
+    }
+}
+
+/// Letters, digits, `_`, `.` and `-`.
+fn is_name(text: &str, least: usize, most: usize) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (least..=most).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// The origins of `--cors`; `None`: any.
+fn cors(text: &str) -> Result<Option<Vec<String>>, String> {
+    let origins: Vec<&str> = urls::list(text).collect();
+    if origins.contains(&"*") {
+        return Ok(None);
+    }
+    for origin in &origins {
+        if !origin.starts_with("http://") && !origin.starts_with("https://") {
+            return Err(format!("'{origin}' is no origin like https://example.com, and not *"));
+        }
+        if origin.ends_with('/') {
+            return Err(format!("'{origin}': an origin has no path, not even a '/'"));
+        }
+    }
+    Ok(Some(origins.into_iter().map(str::to_owned).collect()))
+}
+
+#[cfg(test)]
+mod tests;

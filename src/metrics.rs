@@ -1,0 +1,326 @@
+//! What is counted, each metric by a documented function.
+//!
+//! Names are etcd's where the meaning is equal, `etcdynamo_…` otherwise. The registry is the
+//! process's own, like its memory; whoever counts calls a function here and holds nothing.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
+};
+
+/// A request's method, as etcd's metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET and HEAD.
+    Get,
+    /// GET with quorum=true.
+    QGet,
+    /// PUT.
+    Put,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl Method {
+    const ALL: [Method; 5] = [Method::Get, Method::QGet, Method::Put, Method::Post, Method::Delete];
+
+    fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::QGet => "QGET",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
+/// What a write did to the store, as etcd's metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteAction {
+    /// PUT without a condition.
+    Set,
+    /// PUT with prevExist=false, or POST.
+    Create,
+    /// PUT with prevExist=true.
+    Update,
+    /// PUT with prevValue or prevIndex.
+    CompareAndSwap,
+    /// DELETE without a condition.
+    Delete,
+    /// DELETE with prevValue or prevIndex.
+    CompareAndDelete,
+}
+
+impl WriteAction {
+    const ALL: [WriteAction; 6] = [
+        WriteAction::Set,
+        WriteAction::Create,
+        WriteAction::Update,
+        WriteAction::CompareAndSwap,
+        WriteAction::Delete,
+        WriteAction::CompareAndDelete,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            WriteAction::Set => "set",
+            WriteAction::Create => "create",
+            WriteAction::Update => "update",
+            WriteAction::CompareAndSwap => "compareAndSwap",
+            WriteAction::Delete => "delete",
+            WriteAction::CompareAndDelete => "compareAndDelete",
+        }
+    }
+}
+
+/// `etcd_http_received_total{method}`: requests to `/v2/keys` that were understood, without
+/// watches.
+pub fn http_received(method: Method) {
+    METRICS.received[method as usize].inc();
+}
+
+/// `etcd_http_successful_duration_seconds{method}`: how long those took that went through.
+pub fn http_succeeded(method: Method, took: Duration) {
+    METRICS.succeeded[method as usize].observe(took.as_secs_f64());
+}
+
+/// `etcd_http_failed_total{method,code}`: those that were answered with an error, by status.
+pub fn http_failed(method: Method, status: u16) {
+    let mut buffer = itoa::Buffer::new();
+    METRICS.failed.with_label_values(&[method.name(), buffer.format(status)]).inc();
+}
+
+/// `etcd_debugging_store_reads_total{action}` and `…_reads_failed_total`: reads by
+/// get/getRecursive.
+pub fn store_read(recursive: bool, went_through: bool) {
+    let counters = &METRICS.reads[usize::from(recursive)];
+    counters.total.inc();
+    if !went_through {
+        counters.failed.inc();
+    }
+}
+
+/// `etcd_debugging_store_writes_total{action}` and `…_writes_failed_total`: writes by what they
+/// were to do.
+pub fn store_write(action: WriteAction, went_through: bool) {
+    let counters = &METRICS.writes[action as usize];
+    counters.total.inc();
+    if !went_through {
+        counters.failed.inc();
+    }
+}
+
+/// `etcd_debugging_store_expires_total`: nodes removed because their TTL ran out.
+pub fn store_expired(nodes: u64) {
+    METRICS.expires.inc_by(nodes);
+}
+
+/// `etcd_debugging_store_watch_requests_total`: watches that began.
+pub fn watch_requested() {
+    METRICS.watch_requests.inc();
+}
+
+/// `etcd_debugging_store_watchers`: watchers that wait, for as long as the guard lives.
+pub fn watcher_waits() -> Held {
+    Held::one(&METRICS.watchers)
+}
+
+/// `etcdynamo_http_connections`: open connections, for as long as the guard lives.
+pub fn connection_opened() -> Held {
+    Held::one(&METRICS.connections)
+}
+
+/// One more in a gauge, until it is dropped.
+#[derive(Debug)]
+pub struct Held(IntGauge);
+
+impl Held {
+    fn one(gauge: &IntGauge) -> Held {
+        gauge.inc();
+        Held(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// All metrics in Prometheus's text format, version 0.0.4.
+pub fn text() -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&METRICS.registry.gather(), &mut text) {
+        tracing::error!(%error, "cannot write the metrics");
+    }
+    text
+}
+
+struct Tried {
+    total: IntCounter,
+    failed: IntCounter,
+}
+
+struct Metrics {
+    registry: Registry,
+    received: [IntCounter; Method::ALL.len()],
+    succeeded: [Histogram; Method::ALL.len()],
+    failed: IntCounterVec,
+    reads: [Tried; 2],
+    writes: [Tried; WriteAction::ALL.len()],
+    expires: IntCounter,
+    watch_requests: IntCounter,
+    watchers: IntGauge,
+    connections: IntGauge,
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+    Metrics::registered().expect("the names are distinct and well formed, which a test holds")
+});
+
+impl Metrics {
+    fn registered() -> prometheus::Result<Metrics> {
+        let registry = Registry::new();
+        let own = Family { registry: &registry, prefix: "etcdynamo" };
+        let http = Family { registry: &registry, prefix: "etcd_http" };
+        let store = Family { registry: &registry, prefix: "etcd_debugging_store" };
+        let received =
+            http.counters("received_total", "Requests that were understood.", &["method"])?;
+        let succeeded = http.histograms(
+            "successful_duration_seconds",
+            "How long requests took that went through (without watches).",
+            "method",
+        )?;
+        let reads = store.counters("reads_total", "Reads by get/getRecursive.", &["action"])?;
+        let reads_failed = store.counters(
+            "reads_failed_total",
+            "Failed reads by get/getRecursive.",
+            &["action"],
+        )?;
+        let writes = store.counters("writes_total", "Writes by action.", &["action"])?;
+        let writes_failed =
+            store.counters("writes_failed_total", "Failed writes by action.", &["action"])?;
+        let tried = |total: &IntCounterVec, failed: &IntCounterVec, action: &str| Tried {
+            total: total.with_label_values(&[action]),
+            failed: failed.with_label_values(&[action]),
+        };
+        own.build_info()?;
+        Ok(Metrics {
+            received: Method::ALL.map(|method| received.with_label_values(&[method.name()])),
+            succeeded: Method::ALL.map(|method| succeeded.with_label_values(&[method.name()])),
+            failed: http.counters(
+                "failed_total",
+                "Requests that were answered with an error.",
+                &["method", "code"],
+            )?,
+            reads: ["get", "getRecursive"].map(|action| tried(&reads, &reads_failed, action)),
+            writes: WriteAction::ALL.map(|action| tried(&writes, &writes_failed, action.name())),
+            expires: store.counter("expires_total", "Nodes whose TTL ran out.")?,
+            watch_requests: store.counter("watch_requests_total", "Watches that began.")?,
+            watchers: store.gauge("watchers", "Watchers that wait.")?,
+            connections: own.gauge("http_connections", "Open client connections.")?,
+            registry,
+        })
+    }
+}
+
+/// Metrics with a prefix in common.
+struct Family<'a> {
+    registry: &'a Registry,
+    prefix: &'static str,
+}
+
+impl Family<'_> {
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        Opts::new(format!("{}_{name}", self.prefix), help)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        let counter = IntCounter::with_opts(self.opts(name, help))?;
+        self.registry.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        let counters = IntCounterVec::new(self.opts(name, help), labels)?;
+        self.registry.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let gauge = IntGauge::with_opts(self.opts(name, help))?;
+        self.registry.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    /// With etcd's buckets: 0.5 ms, doubled twelve times.
+    fn histograms(&self, name: &str, help: &str, label: &str) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::from(self.opts(name, help));
+        let buckets = exponential_buckets(0.0005, 2.0, 13)?;
+        let histograms = HistogramVec::new(opts.buckets(buckets), &[label])?;
+        self.registry.register(Box::new(histograms.clone()))?;
+        Ok(histograms)
+    }
+
+    /// `etcdynamo_build_info{version}`: always 1.
+    fn build_info(&self) -> prometheus::Result<()> {
+        let info =
+            IntGaugeVec::new(self.opts("build_info", "The version, as a label."), &["version"])?;
+        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.registry.register(Box::new(info))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(line: &str) -> bool {
+        String::from_utf8(text()).unwrap().lines().any(|shown| shown.starts_with(line))
+    }
+
+    #[test]
+    fn metrics_carry_etcds_names() {
+        http_received(Method::QGet);
+        http_succeeded(Method::Put, Duration::from_millis(1));
+        http_failed(Method::Delete, 404);
+        store_read(true, false);
+        store_write(WriteAction::CompareAndDelete, false);
+        store_expired(2);
+        watch_requested();
+        for line in [
+            r#"etcd_http_received_total{method="QGET"} "#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
+            r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="2.048"} "#,
+            r#"etcd_http_failed_total{code="404",method="DELETE"} "#,
+            r#"etcd_debugging_store_reads_total{action="getRecursive"} "#,
+            r#"etcd_debugging_store_reads_failed_total{action="getRecursive"} "#,
+            r#"etcd_debugging_store_writes_total{action="compareAndDelete"} "#,
+            r#"etcd_debugging_store_writes_failed_total{action="compareAndDelete"} "#,
+            "etcd_debugging_store_expires_total ",
+            "etcd_debugging_store_watch_requests_total ",
+            "etcdynamo_build_info{version=",
+        ] {
+            assert!(counted(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_guard_counts_while_it_lives() {
+        let held = watcher_waits();
+        assert!(counted("etcd_debugging_store_watchers 1"));
+        drop(held);
+        assert!(counted("etcd_debugging_store_watchers 0"));
+    }
+}

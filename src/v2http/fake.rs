@@ -1,0 +1,126 @@
+//! A keyspace for tests: it answers by what the key is called, and remembers what it was asked.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Semaphore;
+
+use crate::keyspace::{Answer, Identity, Keys, RequestLimits, Statistics};
+use crate::v2::{
+    Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, Operation, Read, UnixMs, Value, Write,
+};
+
+/// The time that the fake tells.
+pub(super) const NOW: UnixMs = UnixMs(1_795_300_700_654);
+
+/// `/nope…` is missing, `/broken…` fails, `/slow…` waits for [`FakeKeys::let_go`], `/old…` is a
+/// file that was there before; everything else is a file with the value `v`.
+pub(super) struct FakeKeys {
+    limits: RequestLimits,
+    asked: Mutex<Vec<Write>>,
+    gate: Semaphore,
+    pub(super) slow_is_waiting: Semaphore,
+    pub(super) is_healthy: AtomicBool,
+}
+
+impl FakeKeys {
+    pub(super) fn new(value_bytes: usize) -> FakeKeys {
+        FakeKeys {
+            limits: RequestLimits { value_bytes, name: "a small item" },
+            asked: Mutex::default(),
+            gate: Semaphore::new(0),
+            slow_is_waiting: Semaphore::new(0),
+            is_healthy: AtomicBool::new(true),
+        }
+    }
+
+    /// The writes that came to their end.
+    pub(super) fn written(&self) -> Vec<Write> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Lets one slow request go on.
+    pub(super) fn let_go(&self) {
+        self.gate.add_permits(1);
+    }
+
+    async fn answer(&self, key: &Key) -> Result<(), Error> {
+        let path = key.as_bytes();
+        if path.starts_with(b"/nope") {
+            return Err(Error::about(ErrorCode::KeyNotFound, key).at(EtcdIndex(16)));
+        }
+        if path.starts_with(b"/broken") {
+            return Err(Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out"));
+        }
+        if path.starts_with(b"/slow") {
+            self.slow_is_waiting.add_permits(1);
+            self.gate.acquire().await.unwrap().forget();
+        }
+        Ok(())
+    }
+}
+
+fn file(key: Key, value: Value) -> Node {
+    let index = EtcdIndex(16);
+    Node { key, value: Some(value), dir: false, modified: index, created: index, ..Node::root() }
+}
+
+impl Keys for FakeKeys {
+    async fn read(&self, read: Read) -> Result<Answer, Error> {
+        self.answer(&read.key).await?;
+        let node = match read.key.is_root() {
+            true => Node::root(),
+            false => file(read.key, Value::from("v")),
+        };
+        Ok(Answer { event: Event::get(node), index: EtcdIndex(17) })
+    }
+
+    async fn write(&self, write: Write) -> Result<Answer, Error> {
+        self.answer(&write.key).await?;
+        self.asked.lock().unwrap().push(write.clone());
+        let (action, value) = match &write.operation {
+            Operation::Set(draft) => (Action::Set, draft.value.clone()),
+            Operation::Create(draft) | Operation::CreateInOrder(draft) => {
+                (Action::Create, draft.value.clone())
+            }
+            Operation::Update(draft) => (Action::Update, draft.value.clone()),
+            Operation::CompareAndSwap(draft, _) => (Action::CompareAndSwap, draft.value.clone()),
+            Operation::Delete(_) => (Action::Delete, Value::default()),
+            Operation::CompareAndDelete(_) => (Action::CompareAndDelete, Value::default()),
+            Operation::Expire(_) => (Action::Expire, Value::default()),
+        };
+        let is_old = write.key.as_bytes().starts_with(b"/old");
+        let event = Event {
+            action,
+            prev_node: is_old.then(|| file(write.key.clone(), Value::from("before"))),
+            node: file(write.key, value),
+            is_created: !is_old,
+            is_refresh: false,
+        };
+        Ok(Answer { event, index: EtcdIndex(16) })
+    }
+
+    async fn healthy(&self) -> bool {
+        self.is_healthy.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> UnixMs {
+        NOW
+    }
+
+    fn index(&self) -> EtcdIndex {
+        EtcdIndex(17)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity { cluster_id: 0x7f, member_id: 0x2bc2_1162_cab8_eb93 }
+    }
+
+    fn limits(&self) -> RequestLimits {
+        self.limits
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics::default()
+    }
+}

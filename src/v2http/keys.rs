@@ -1,0 +1,215 @@
+//! `/v2/keys`: reads, writes and watches.
+//!
+//! A read is answered on the connection's own task. A write runs on a task of its own and to its
+//! end, though its client has left. Nobody waits longer than the request timeout.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::body::{self, Body, Unread};
+use super::params::{self, Source, Verb, Watch, invalid_form};
+use super::reply::{self, Reply};
+use super::{Api, media_type};
+use crate::keyspace::{Answer, Keys, RequestLimits};
+use crate::metrics;
+use crate::v2::{Error, ErrorCode, Operation, Read, Value, Write};
+
+const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
+
+/// What etcd says when no answer came in time; the outcome of a write is then open.
+const TIMED_OUT: &str = "etcdserver: request timed out";
+
+/// Answers a request whose decoded, clean path is `/v2/keys` and `key`.
+pub(super) async fn serve<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
+    let Some(verb) = Verb::of(request.method()) else {
+        return reply::method_not_allowed(Some(ALLOW));
+    };
+    let (head, incoming) = request.into_parts();
+    let form = if verb.has_form() {
+        let content_type = head.headers.get(CONTENT_TYPE).map_or(&[][..], |v| v.as_bytes());
+        form_of(api, content_type, incoming).await
+    } else {
+        Ok(Body { bytes: Bytes::new(), share: None })
+    };
+    let Body { bytes, share } = match form {
+        Ok(body) => body,
+        Err(Refusal { error, closes }) => {
+            let reply = reply::error(&error, &api.cluster_id);
+            return if closes { reply::closing(reply) } else { reply };
+        }
+    };
+    let query = head.uri.query().unwrap_or_default().as_bytes();
+    let source = Source { verb, path: key, query, body: &bytes };
+    let parsed = params::parse(source, api.keys.now());
+    // The values are copied out: a body is not held while the store works on it.
+    drop(bytes);
+    match parsed {
+        Ok(params::Request::Read(read)) => answer_read(api, read).await,
+        Ok(params::Request::Write(write, no_value)) => {
+            answer_write(api, verb, write, no_value, share).await
+        }
+        Ok(params::Request::Watch(watch)) => answer_watch(api, &watch),
+        Err(error) => reply::error(&error, &api.cluster_id),
+    }
+}
+
+/// A body that is not read, or not to its end.
+struct Refusal {
+    error: Error,
+    /// What is left of the body makes the connection useless.
+    closes: bool,
+}
+
+/// The form in the body; empty if the body is none.
+async fn form_of<K: Keys>(
+    api: &Api<K>,
+    content_type: &[u8],
+    incoming: Incoming,
+) -> Result<Body, Refusal> {
+    match media_type::is_form(content_type) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Body { bytes: Bytes::new(), share: None }),
+        Err(cause) => return Err(Refusal { error: invalid_form(cause), closes: false }),
+    }
+    let limits = api.keys.limits();
+    let limit = form_bytes(&limits);
+    let refusal = |error| Refusal { error, closes: true };
+    body::read(incoming, limit, &api.bodies).await.map_err(|unread| match unread {
+        Unread::TooLarge if limit == body::FORM_BYTES => {
+            refusal(invalid_form("http: POST too large"))
+        }
+        Unread::TooLarge => {
+            let cause = format!("form of more than {limit} bytes cannot fit {}", limits.name);
+            refusal(invalid_form(cause))
+        }
+        Unread::Broken => refusal(invalid_form("unexpected EOF")),
+        Unread::NoRoom => {
+            refusal(Error::new(ErrorCode::RaftInternal, "etcdserver: too many requests"))
+        }
+    })
+}
+
+/// The longest form that may hold a value which fits: every byte of it may be percent-encoded.
+fn form_bytes(limits: &RequestLimits) -> usize {
+    let encoded = limits.value_bytes.saturating_mul(3).saturating_add(64 << 10);
+    encoded.min(body::FORM_BYTES)
+}
+
+async fn answer_read<K: Keys>(api: &Api<K>, read: Read) -> Reply {
+    let method = if read.quorum { metrics::Method::QGet } else { metrics::Method::Get };
+    let recursive = read.recursive;
+    let call = Call::begin(method);
+    let answer = in_time(api, api.keys.read(read)).await;
+    metrics::store_read(recursive, answer.is_ok());
+    call.reply(api, answer, false)
+}
+
+async fn answer_write<K: Keys>(
+    api: &Api<K>,
+    verb: Verb,
+    write: Write,
+    no_value: bool,
+    share: Option<OwnedSemaphorePermit>,
+) -> Reply {
+    let limits = api.keys.limits();
+    if let Some(value) = value_of(&write).filter(|v| v.as_bytes().len() > limits.value_bytes) {
+        let (given, limit) = (value.as_bytes().len(), limits.value_bytes);
+        let cause =
+            format!("value of {given} bytes is over the limit of {limit} bytes of {}", limits.name);
+        return reply::error(&invalid_form(cause), &api.cluster_id);
+    }
+    let call = Call::begin(match verb {
+        Verb::Delete => metrics::Method::Delete,
+        Verb::Post => metrics::Method::Post,
+        Verb::Put | Verb::Get | Verb::Head => metrics::Method::Put,
+    });
+    let action = action_of(&write);
+    let keys = Arc::clone(&api.keys);
+    // The value lives as long as the write, and so does its share of the budget for bodies.
+    let task = api.writes.spawn(async move {
+        let answer = keys.write(write).await;
+        drop(share);
+        answer
+    });
+    let answer = in_time(api, async {
+        task.await.unwrap_or_else(|failed| {
+            tracing::error!(%failed, "a write did not come to its end");
+            Err(Error::new(ErrorCode::RaftInternal, "etcdserver: internal error"))
+        })
+    });
+    let answer = answer.await;
+    metrics::store_write(action, answer.is_ok());
+    call.reply(api, answer, no_value)
+}
+
+/// Until there is a hub to wait at, a watch is refused rather than answered with less.
+fn answer_watch<K: Keys>(api: &Api<K>, watch: &Watch) -> Reply {
+    let Watch { key, recursive, stream, since } = watch;
+    tracing::debug!(%key, recursive, stream, ?since, "watch refused");
+    let error = Error::new(ErrorCode::InvalidField, "watch is not available in this build");
+    reply::error(&error, &api.cluster_id)
+}
+
+async fn in_time<K: Keys>(
+    api: &Api<K>,
+    answer: impl Future<Output = Result<Answer, Error>>,
+) -> Result<Answer, Error> {
+    let timed_out = |_| Err(Error::new(ErrorCode::RaftInternal, TIMED_OUT));
+    timeout(api.config.request_timeout, answer).await.unwrap_or_else(timed_out)
+}
+
+/// A request that was understood, as the metrics count it (v2http/metrics.go).
+struct Call {
+    method: metrics::Method,
+    began: Instant,
+}
+
+impl Call {
+    fn begin(method: metrics::Method) -> Call {
+        metrics::http_received(method);
+        Call { method, began: Instant::now() }
+    }
+
+    fn reply<K>(self, api: &Api<K>, answer: Result<Answer, Error>, no_value: bool) -> Reply {
+        match answer {
+            Ok(answer) => {
+                metrics::http_succeeded(self.method, self.began.elapsed());
+                reply::event(&answer, no_value, &api.cluster_id)
+            }
+            Err(error) => {
+                metrics::http_failed(self.method, error.code.status());
+                reply::error(&error, &api.cluster_id)
+            }
+        }
+    }
+}
+
+fn value_of(write: &Write) -> Option<&Value> {
+    match &write.operation {
+        Operation::Set(draft)
+        | Operation::Create(draft)
+        | Operation::CreateInOrder(draft)
+        | Operation::Update(draft)
+        | Operation::CompareAndSwap(draft, _) => Some(&draft.value),
+        Operation::Delete(_) | Operation::CompareAndDelete(_) | Operation::Expire(_) => None,
+    }
+}
+
+fn action_of(write: &Write) -> metrics::WriteAction {
+    match &write.operation {
+        Operation::Set(_) => metrics::WriteAction::Set,
+        Operation::Create(_) | Operation::CreateInOrder(_) => metrics::WriteAction::Create,
+        Operation::Update(_) => metrics::WriteAction::Update,
+        Operation::CompareAndSwap(..) => metrics::WriteAction::CompareAndSwap,
+        Operation::CompareAndDelete(_) => metrics::WriteAction::CompareAndDelete,
+        Operation::Delete(_) | Operation::Expire(_) => metrics::WriteAction::Delete,
+    }
+}

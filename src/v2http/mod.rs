@@ -1,0 +1,117 @@
+//! The HTTP side: etcd's v2 API, version 3.4, on the wire.
+//!
+//! hyper lives here and nowhere else. This module knows requests, answers and connections; what
+//! a request does to the tree it leaves to a [`Keys`]. It holds no state that matters: whatever a
+//! client is told comes from the keyspace or from the configuration.
+//!
+//! A request goes `server` (connection) -> `route` (path, CORS, completion line) -> a handler
+//! (`keys`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
+
+mod admin;
+mod body;
+mod cluster;
+mod form;
+mod json;
+mod keys;
+mod linger;
+mod media_type;
+mod params;
+mod path;
+mod reply;
+mod route;
+mod server;
+mod stats;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::keyspace::Keys;
+use crate::v2::UnixMs;
+
+pub use server::{Drained, serve};
+
+/// How the HTTP side is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// The name of the one member that every gateway shows itself as.
+    pub name: String,
+    /// The URLs that clients are told to use: `/v2/members`, `/v2/machines`.
+    pub client_urls: Vec<String>,
+    /// Which origins a browser may come from.
+    pub cors: Cors,
+    /// How many connections may be open; more wait to be accepted.
+    pub max_connections: usize,
+    /// What all request bodies over 64 KiB may take in memory together.
+    pub body_budget_bytes: usize,
+    /// How long a request's header may take to arrive; also how long a connection may be idle.
+    pub header_timeout: Duration,
+    /// How long a client waits for an answer at most. A write goes on to its end all the same.
+    pub request_timeout: Duration,
+    /// Changes the log level, for `/config/local/log`.
+    pub set_log_level: SetLogLevel,
+}
+
+/// Changes the log level of the running program.
+pub type SetLogLevel = Arc<dyn Fn(tracing::Level) + Send + Sync>;
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("name", &self.name)
+            .field("client_urls", &self.client_urls)
+            .field("cors", &self.cors)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which origins a browser may come from (etcd's `--cors`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// Any: `*`.
+    Any,
+    /// These, and no other.
+    Origins(Vec<String>),
+}
+
+/// What every handler sees.
+struct Api<K> {
+    keys: Arc<K>,
+    config: Config,
+    /// The id of the cluster as a header.
+    cluster_id: HeaderValue,
+    /// The id of the one member, as text.
+    member_id: String,
+    /// Writes that run to their end though their client left.
+    writes: TaskTracker,
+    bodies: body::Budget,
+    started: Instant,
+    started_at: UnixMs,
+}
+
+impl<K: Keys> Api<K> {
+    fn new(keys: Arc<K>, config: Config) -> Api<K> {
+        let identity = keys.identity();
+        // Hexadecimal without leading zeros, as etcd's types.ID prints itself.
+        let cluster_id = HeaderValue::from_str(&format!("{:x}", identity.cluster_id));
+        Api {
+            cluster_id: cluster_id.unwrap_or(HeaderValue::from_static("0")),
+            member_id: format!("{:x}", identity.member_id),
+            writes: TaskTracker::new(),
+            bodies: body::Budget::new(config.body_budget_bytes),
+            started: Instant::now(),
+            started_at: keys.now(),
+            keys,
+            config,
+        }
+    }
+}

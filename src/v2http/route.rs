@@ -1,0 +1,139 @@
+//! From a path to its handler, in the order in which Go's server and etcd's handlers look at a
+//! request: the request line, CORS and OPTIONS, the clean path, the handler and its methods.
+//!
+//! Here every answer gets its CORS headers, and every request its one line in the log.
+
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
+    HeaderMap, HeaderValue, ORIGIN,
+};
+use hyper::{Method, Request, StatusCode, Version};
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::reply::{self, Cause, Reply};
+use super::{Api, Cors, admin, cluster, keys, path, stats};
+use crate::keyspace::Keys;
+
+/// Answers one request, and says so in the log.
+pub(super) async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
+    if !tracing::enabled!(Level::WARN) {
+        return respond(api, request).await;
+    }
+    let began = Instant::now();
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let reply = respond(api, request).await;
+    let (status, path) = (reply.status().as_u16(), uri.path());
+    let duration = began.elapsed();
+    if reply.status().is_server_error() {
+        let cause = reply.extensions().get::<Cause>().map(|cause| cause.0.to_string());
+        let cause = cause.unwrap_or_default();
+        tracing::warn!(%method, path, status, ?duration, cause, "answered");
+    } else {
+        tracing::debug!(%method, path, status, ?duration, "answered");
+    }
+    reply
+}
+
+async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
+    if let Some(complaint) = malformed(&request) {
+        return reply::bad_request(complaint);
+    }
+    let uri = request.uri().clone();
+    let Ok(path) = path::decode(uri.path()) else {
+        return reply::bad_request("400 Bad Request");
+    };
+    let origin = allowed_origin(&api.config.cors, request.headers());
+    let mut reply = dispatch(api, request, &path, uri.query()).await;
+    if let Some(origin) = origin {
+        add_cors(reply.headers_mut(), origin);
+    }
+    reply
+}
+
+/// What Go's server refuses before a handler sees it.
+fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_11 => {
+            Some("400 Bad Request: missing required Host header")
+        }
+        (Some(_), Some(_)) => Some("400 Bad Request"),
+        _ => None,
+    }
+}
+
+async fn dispatch<K: Keys>(
+    api: &Api<K>,
+    request: Request<Incoming>,
+    path: &[u8],
+    query: Option<&str>,
+) -> Reply {
+    let method = request.method();
+    if method == Method::OPTIONS {
+        return reply::empty(StatusCode::OK);
+    }
+    if path == b"*" {
+        return reply::closing(reply::empty(StatusCode::BAD_REQUEST));
+    }
+    // A CONNECT's path is not cleaned (net/http, `ServeMux.Handler`).
+    if method != Method::CONNECT
+        && let Some(clean) = path::cleaned(path)
+    {
+        let location = path::location(&clean, query);
+        return reply::moved(&location, method == Method::GET, method == Method::HEAD);
+    }
+    if let Some(key) = below(path, b"/v2/keys") {
+        return keys::serve(api, request, key).await;
+    }
+    if let Some(rest) = below(path, b"/v2/members") {
+        return cluster::serve_members(api, request, rest).await;
+    }
+    match path {
+        b"/v2/machines" => cluster::serve_machines(api, method),
+        b"/v2/stats/self" => stats::serve_self(api, method),
+        b"/v2/stats/leader" => stats::serve_leader(api, method),
+        b"/v2/stats/store" => stats::serve_store(api, method),
+        b"/version" => admin::serve_version(method),
+        b"/health" => admin::serve_health(api, method).await,
+        b"/metrics" => admin::serve_metrics(),
+        b"/config/local/log" => admin::serve_log_level(api, request).await,
+        path => match path.strip_prefix(b"/v2/auth/") {
+            Some(rest) => admin::serve_auth(api, method, rest),
+            None => reply::not_found(),
+        },
+    }
+}
+
+/// The rest of a path at or below a prefix: nothing, or what begins with a slash.
+fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+/// The origin to name in the answer (embed/serve.go, `accessController`).
+fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
+    match cors {
+        Cors::Any => Some(HeaderValue::from_static("*")),
+        Cors::Origins(origins) => {
+            let origin = headers.get(ORIGIN)?;
+            origins
+                .iter()
+                .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+                .then(|| origin.clone())
+        }
+    }
+}
+
+fn add_cors(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("accept, content-type, authorization"),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"),
+    );
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+}

@@ -1,0 +1,184 @@
+//! Listeners and connections: accept, serve, drain.
+//!
+//! A connection is accepted only when there is a permit for it, so that too many clients wait in
+//! the kernel's queue instead of in our memory. At the end nothing new is accepted, requests that
+//! are being answered get their answer, writes run to their end, and what is not done by the
+//! deadline is cut off.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::linger::Lingering;
+use super::{Api, Config, route};
+use crate::keyspace::Keys;
+use crate::metrics;
+use crate::shutdown::Shutdown;
+
+/// The longest request head. A key is part of it; keys of 64 KiB are to work.
+const HEAD_BYTES: usize = 1 << 20;
+
+/// How long to wait after an error that says the process has run out of something.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request got its answer and every write came to its end.
+    Whole,
+    /// The deadline came first: so many connections and writes were cut off.
+    Cut {
+        /// Connections with a request that had no answer yet.
+        connections: usize,
+        /// Writes whose end was not seen.
+        writes: usize,
+    },
+}
+
+/// What every connection needs.
+struct Server<K> {
+    api: Api<K>,
+    http: http1::Builder,
+    permits: Arc<Semaphore>,
+    connections: TaskTracker,
+    shutdown: Shutdown,
+    /// The deadline has passed.
+    cut: CancellationToken,
+}
+
+/// Serves until the shutdown begins, and then drains within its grace.
+pub async fn serve<K: Keys>(
+    listeners: Vec<TcpListener>,
+    keys: Arc<K>,
+    config: Config,
+    shutdown: Shutdown,
+) -> Drained {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(HEAD_BYTES)
+        // Scripts look for `X-Etcd-Index`, in etcd's spelling.
+        .title_case_headers(true);
+    let server = Arc::new(Server {
+        permits: Arc::new(Semaphore::new(config.max_connections)),
+        connections: TaskTracker::new(),
+        cut: CancellationToken::new(),
+        api: Api::new(keys, config),
+        http,
+        shutdown,
+    });
+    let acceptors = TaskTracker::new();
+    for listener in listeners {
+        acceptors.spawn(accept(Arc::clone(&server), listener));
+    }
+    acceptors.close();
+    acceptors.wait().await;
+    drain(&server).await
+}
+
+async fn drain<K>(server: &Server<K>) -> Drained {
+    let deadline = server.shutdown.deadline();
+    let writes = &server.api.writes;
+    server.connections.close();
+    writes.close();
+    let done = async {
+        server.connections.wait().await;
+        writes.wait().await;
+    };
+    if timeout_at(deadline, done).await.is_ok() {
+        return Drained::Whole;
+    }
+    let drained = Drained::Cut { connections: server.connections.len(), writes: writes.len() };
+    server.cut.cancel();
+    server.connections.wait().await;
+    drained
+}
+
+/// Accepts until the shutdown begins. The listener is closed on return.
+async fn accept<K: Keys>(server: Arc<Server<K>>, listener: TcpListener) {
+    let mut stop = pin!(server.shutdown.begun());
+    loop {
+        let next = async {
+            let permit = Arc::clone(&server.permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            biased;
+            () = &mut stop => return,
+            next = next => next,
+        };
+        let Ok(permit) = permit else { return };
+        match accepted {
+            Ok((socket, _)) => {
+                let server = Arc::clone(&server);
+                let task = serve_connection(Arc::clone(&server), socket, permit);
+                server.connections.spawn(task);
+            }
+            Err(error) if is_of_one_socket(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether the error is about a connection that was gone before it was accepted.
+fn is_of_one_socket(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
+}
+
+async fn serve_connection<K: Keys>(
+    server: Arc<Server<K>>,
+    socket: TcpStream,
+    _permit: OwnedSemaphorePermit,
+) {
+    let _open = metrics::connection_opened();
+    // Answers are small and must not wait for the client's acknowledgement of the last one.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let was_used = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        was_used.store(true, Ordering::Relaxed);
+        let api = &server.api;
+        async move { Ok::<_, Infallible>(route::answer(api, request).await) }
+    });
+    let io = TokioIo::new(Lingering::new(socket));
+    let mut connection = pin!(server.http.serve_connection(io, service));
+    // Tokens of its own: a connection looks at them at every step, and should meet nobody there.
+    let stop = server.shutdown.child();
+    let cut = server.cut.child_token();
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            // hyper closes idle connections on this, but not those that never had a request.
+            connection.as_mut().graceful_shutdown();
+            if !was_used.load(Ordering::Relaxed) {
+                return;
+            }
+            tokio::select! {
+                biased;
+                ended = connection => ended,
+                () = cut.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
