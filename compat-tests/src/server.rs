@@ -13,8 +13,9 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,8 +28,8 @@ use crate::wait;
 const START_TIMEOUT: Duration = Duration::from_secs(40);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The table that gateways on a DynamoDB engine share.
-pub const TABLE: &str = "etcdynamo-compat";
+/// Tables made by this process: engines that outlive it must not show one server's table to another.
+static TABLES: AtomicU64 = AtomicU64::new(1);
 
 /// What can be tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,12 +76,6 @@ impl Target {
     #[must_use]
     pub fn is_dynamodb(self) -> bool {
         matches!(self, Self::Dynoxide | Self::Ministack | Self::DynamodbLocal)
-    }
-
-    /// Whether it can be killed and restarted on the same data.
-    #[must_use]
-    pub fn has_data_dir(self) -> bool {
-        matches!(self, Self::Etcd | Self::Embedded)
     }
 }
 
@@ -188,6 +183,7 @@ pub struct Server {
     target: Target,
     address: String,
     peer: String,
+    table: String,
     engine: Option<(Process, String)>,
     gateway: Option<Process>,
     directory: TempDir,
@@ -199,17 +195,22 @@ impl Server {
     /// # Errors
     /// Why it did not become ready, with what it wrote to its standard error.
     pub fn start(target: Target) -> Result<Self, String> {
-        let mut server = Self {
-            target,
-            address: String::new(),
-            peer: String::new(),
-            engine: None,
-            gateway: None,
-            directory: TempDir::with_prefix("compat-").map_err(|error| error.to_string())?,
-        };
+        let mut server = Self::new(target, new_table())?;
         server.start_engine()?;
         server.start_gateway()?;
         Ok(server)
+    }
+
+    fn new(target: Target, table: String) -> Result<Self, String> {
+        Ok(Self {
+            target,
+            address: String::new(),
+            peer: String::new(),
+            table,
+            engine: None,
+            gateway: None,
+            directory: TempDir::with_prefix("compat-").map_err(|error| error.to_string())?,
+        })
     }
 
     /// What was started.
@@ -266,15 +267,8 @@ impl Server {
     /// This target has no table, or the gateway did not become ready.
     pub fn second_gateway(&self) -> Result<Self, String> {
         let endpoint = self.endpoint().ok_or("this target has no table")?;
-        let mut second = Self {
-            target: self.target,
-            address: String::new(),
-            peer: String::new(),
-            engine: None,
-            gateway: None,
-            directory: TempDir::with_prefix("compat-").map_err(|error| error.to_string())?,
-        };
-        second.start_etcdynamo(&table_arguments(&endpoint))?;
+        let mut second = Self::new(self.target, self.table.clone())?;
+        second.start_etcdynamo(&table_arguments(&second.table, &endpoint))?;
         Ok(second)
     }
 
@@ -302,7 +296,7 @@ impl Server {
             }
             Target::Ministack => {
                 let mut command =
-                    Command::new(program("MINISTACK_BIN", &tool("ministack/bin/ministack")));
+                    Command::new(program("MINISTACK_BIN", &tool("venv/bin/ministack")));
                 command
                     .env("BIND_HOST", "127.0.0.1")
                     .env("GATEWAY_PORT", &port)
@@ -334,7 +328,7 @@ impl Server {
                 let endpoint = self
                     .endpoint()
                     .ok_or("DYNAMODB_LOCAL_URL must name a running DynamoDB Local")?;
-                self.start_etcdynamo(&table_arguments(&endpoint))
+                self.start_etcdynamo(&table_arguments(&self.table, &endpoint))
             }
             Target::Url => {
                 let url = env::var("COMPAT_URL").map_err(|_| "COMPAT_URL must name the server")?;
@@ -397,9 +391,14 @@ pub fn etcdynamo() -> Command {
     command
 }
 
-fn table_arguments(endpoint: &str) -> Vec<String> {
+fn new_table() -> String {
+    let number = TABLES.fetch_add(1, Ordering::Relaxed);
+    format!("etcdynamo-compat-{}-{number}", process::id())
+}
+
+fn table_arguments(table: &str, endpoint: &str) -> Vec<String> {
     let words =
-        ["--table", TABLE, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint];
+        ["--table", table, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint];
     words.map(str::to_owned).to_vec()
 }
 

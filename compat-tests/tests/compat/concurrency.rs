@@ -40,10 +40,7 @@ pub(crate) const TRIALS: [(&str, Trial); 11] = [
 pub(crate) fn cases(_target: Target) -> Vec<Case> {
     TRIALS
         .into_iter()
-        .map(|(name, trial)| Case {
-            name: name.to_owned(),
-            run: Box::new(move |context| trial(&[context])),
-        })
+        .map(|(name, trial)| Case::new(name, move |context| trial(&[context])))
         .chain([Case::new("a recursive delete is atomic", delete_against_create)])
         .collect()
 }

@@ -19,11 +19,21 @@ pub(crate) type Outcome = Result<(), String>;
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) run: Box<dyn FnOnce(&Context) -> Outcome + Send>,
+    /// Whether it needs a server of its own, which a server at `COMPAT_URL` cannot give.
+    pub(crate) alone: bool,
 }
 
 impl Case {
-    pub(crate) fn new(name: &str, run: fn(&Context) -> Outcome) -> Self {
-        Self { name: name.to_owned(), run: Box::new(run) }
+    pub(crate) fn new(name: &str, run: impl FnOnce(&Context) -> Outcome + Send + 'static) -> Self {
+        Self { name: name.to_owned(), run: Box::new(run), alone: false }
+    }
+
+    /// A case that needs a server of its own.
+    pub(crate) fn alone(
+        name: &str,
+        run: impl FnOnce(&Context) -> Outcome + Send + 'static,
+    ) -> Self {
+        Self { alone: true, ..Self::new(name, run) }
     }
 }
 

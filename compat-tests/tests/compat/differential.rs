@@ -13,7 +13,7 @@ use super::context::{Case, Context, Outcome, expect};
 const REQUESTS: usize = 4000;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("random requests are answered as etcd answers them", random_requests)]
+    vec![Case::alone("random requests are answered as etcd answers them", random_requests)]
 }
 
 fn random_requests(context: &Context) -> Outcome {

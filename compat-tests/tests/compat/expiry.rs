@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("directories above stay", parents_stay),
         Case::new("the ttl counts down and the expiration stays", counts_down),
         Case::new("a refresh keeps a key alive", refresh_keeps),
+        Case::new("a refresh in the last moment holds or is refused", late_refresh),
         Case::new("a set without a ttl makes a key permanent", set_keeps),
         Case::new("an update without a ttl makes a directory permanent", update_keeps_directory),
         Case::new("an expired key meets no condition", expired_meets_nothing),
@@ -126,6 +127,27 @@ fn refresh_keeps(context: &Context) -> Outcome {
     wait::pass(SECOND + SWEEP);
     let json = success(&context.get("/f")?)?;
     expect_equal("value", text(&json, "node.value")?, "abc".to_owned())
+}
+
+/// Refreshes around the moment of expiry: whatever the answer was, it must have been the truth.
+fn late_refresh(context: &Context) -> Outcome {
+    let keys: Vec<String> = (0..20).map(|number| format!("/k{number}")).collect();
+    for key in &keys {
+        context.put(key, "value=1&ttl=1")?;
+    }
+    wait::pass(SECOND * 9 / 10);
+    let mut held = Vec::new();
+    for key in &keys {
+        wait::pass(SECOND / 50);
+        let answer = context.put(key, "refresh=true&ttl=100&prevExist=true")?;
+        expect(matches!(answer.status(), 200 | 404), || answer.describe())?;
+        held.push(answer.status());
+    }
+    wait::pass(SWEEP);
+    for (key, status) in keys.iter().zip(held) {
+        expect_equal(key, context.get(key)?.status(), status)?;
+    }
+    Ok(())
 }
 
 fn set_keeps(context: &Context) -> Outcome {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use compat_tests::http::Request;
+use compat_tests::json::Json;
 use compat_tests::server::{Server, Target};
 
 use super::concurrency::TRIALS;
@@ -10,17 +11,29 @@ use super::context::{
     Case, Context, Outcome, expect, expect_equal, expect_error, expect_status, index, number,
     success, text,
 };
+use super::watcher::Watch;
 
 pub(crate) fn cases(target: Target) -> Vec<Case> {
     if !target.is_dynamodb() {
         return Vec::new();
     }
     vec![
-        Case::new("many clients at once on two gateways", crowds),
-        Case::new("each sees the writes of the other", see_each_other),
-        Case::new("indexes rise across gateways", indexes_rise),
-        Case::new("in-order keys rise across gateways", in_order_rises),
-        Case::new("the cluster id is one and outlives a restart", cluster_id),
+        Case::alone("many clients at once on two gateways", crowds),
+        Case::alone("each sees the writes of the other", see_each_other),
+        Case::alone("indexes rise across gateways", indexes_rise),
+        Case::alone("in-order keys rise across gateways", in_order_rises),
+        Case::alone("the cluster id is one and outlives a restart", cluster_id),
+    ]
+}
+
+/// What a watch on one gateway sees of the other's writes.
+pub(crate) fn watch_cases(target: Target) -> Vec<Case> {
+    if !target.is_dynamodb() {
+        return Vec::new();
+    }
+    vec![
+        Case::alone("a stream sees the writes of both once and in order", stream_sees_both),
+        Case::alone("a read on one and a watch on the other miss nothing", read_here_watch_there),
     ]
 }
 
@@ -117,4 +130,40 @@ fn cluster_id(context: &Context) -> Outcome {
     expect_equal("exit code", gateways.server.stop()?.code(), Some(0))?;
     gateways.server.restart()?;
     expect_equal("after a restart", id_of(&gateways.server)?, id)
+}
+
+fn stream_sees_both(context: &Context) -> Outcome {
+    let Gateways { first, second, .. } = &two(context)?;
+    let mut watch = Watch::open(second, "/d?wait=true&recursive=true&stream=true")?;
+    let mut written = Vec::new();
+    for round in 0..40 {
+        let through = if round % 3 == 0 { second } else { first };
+        let answer = through.put(&format!("/d/k{}", round % 4), &format!("value={round}"))?;
+        written.push((index(&answer)?, answer.text()));
+    }
+    let gone = first.delete("/d/k0")?;
+    written.push((index(&gone)?, gone.text()));
+    let mut seen = Vec::new();
+    for _ in &written {
+        let event = watch.event()?;
+        let json = Json::parse(event.as_bytes())?;
+        seen.push((number(&json, "node.modifiedIndex")?, event));
+    }
+    written.sort();
+    expect_equal("events", seen, written)?;
+    watch.is_silent()
+}
+
+fn read_here_watch_there(context: &Context) -> Outcome {
+    let Gateways { first, second, .. } = &two(context)?;
+    first.put("/f", "value=start")?;
+    for round in 0..10 {
+        let from = index(&first.get("/f?quorum=true")?)? + 1;
+        let (writer, watcher) = if round % 2 == 0 { (first, second) } else { (second, first) };
+        let answered = writer.put("/f", &format!("value={round}"))?.text();
+        let watch = Watch::open(watcher, &format!("/f?wait=true&waitIndex={from}"))?;
+        let event = watch.last_event().map_err(|problem| format!("round {round}: {problem}"))?;
+        expect_equal("event", event, answered)?;
+    }
+    Ok(())
 }

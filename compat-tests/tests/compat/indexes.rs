@@ -8,10 +8,10 @@ use super::context::{
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("successes rise and failures do not", rise_and_stay),
-        Case::new("directories made on the way have the index of the write", made_directories),
-        Case::new("a read shows the index of the last write", reads),
-        Case::new("deletes and creations of one key rise", lives),
+        Case::alone("successes rise and failures do not", rise_and_stay),
+        Case::alone("directories made on the way have the index of the write", made_directories),
+        Case::alone("a read shows the index of the last write", reads),
+        Case::alone("deletes and creations of one key rise", lives),
     ]
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use compat_tests::http::{Connection, Request};
+use compat_tests::http::{Connection, Piece, Request};
 use compat_tests::server::{Server, Target, etcdynamo};
 use compat_tests::wait;
 use fastrand::Rng;
@@ -18,24 +18,33 @@ use super::context::{
     Case, Context, Outcome, expect, expect_equal, expect_error, expect_status, index, success, text,
 };
 use super::differential::setting;
+use super::watcher::{PATIENCE, Watch};
 
 const WRITERS: usize = 64;
 const ROUNDS: usize = 3;
 
 pub(crate) fn cases(target: Target) -> Vec<Case> {
     let mut cases = Vec::new();
-    if target.has_data_dir() {
-        cases.push(Case::new("acknowledged writes survive kill -9", kill_keeps_writes));
-        cases.push(Case::new("a restart changes nothing", restart_keeps_all));
+    if target != Target::Url {
+        cases.push(Case::alone("acknowledged writes survive kill -9", kill_keeps_writes));
+        cases.push(Case::alone("a restart changes nothing", restart_keeps_all));
     }
     if target == Target::Embedded {
-        cases.push(Case::new("a data directory has one user", one_user));
+        cases.push(Case::alone("a data directory has one user", one_user));
         cases.push(Case::new("wrong flags are all named at once", wrong_flags));
     }
     if target.is_etcdynamo() && target != Target::Url {
-        cases.push(Case::new("SIGTERM ends it with 0", sigterm));
+        cases.push(Case::alone("SIGTERM ends it with 0", sigterm));
     }
     cases
+}
+
+/// What concerns ends and watches both.
+pub(crate) fn watch_cases(target: Target) -> Vec<Case> {
+    if !target.is_etcdynamo() {
+        return Vec::new();
+    }
+    vec![Case::alone("SIGTERM ends watches", sigterm_ends_watches)]
 }
 
 /// The last value that a writer was told is stored, and one that it was never told about.
@@ -51,7 +60,9 @@ fn kill_keeps_writes(context: &Context) -> Outcome {
     let mut rng = Rng::with_seed(seed);
     let (mut server, _) = context.own_server()?;
     for round in 0..ROUNDS {
-        let after = rng.usize(200..3000);
+        // Transactions make the DynamoDB engines slower by far.
+        let most = if context.target.is_dynamodb() { 800 } else { 3000 };
+        let after = rng.usize(200..most);
         let written = write_and_kill(&mut server, round, after);
         server.restart()?;
         let total: usize = written.iter().map(|one| one.count).sum();
@@ -181,6 +192,23 @@ fn sigterm(context: &Context) -> Outcome {
     let answer =
         server.client().send(&Request::new("GET", &target)).map_err(|error| error.to_string())?;
     expect_status(&answer, 200)
+}
+
+fn sigterm_ends_watches(context: &Context) -> Outcome {
+    let (mut server, own) = context.own_server()?;
+    let mut watches = Vec::new();
+    for query in ["/f?wait=true", "?wait=true&recursive=true&stream=true"] {
+        watches.push(Watch::open(&own, query)?);
+    }
+    let status = server.stop()?;
+    expect_equal("exit code", status.code(), Some(0))?;
+    for mut watch in watches {
+        // Whether the body ends well or breaks off: it must end, and no event may be made up.
+        if let Ok(piece @ (Piece::Data(_) | Piece::Silence)) = watch.stream.next(PATIENCE) {
+            return Err(format!("a watch got {piece:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Runs etcdynamo with flags that must end it by itself.

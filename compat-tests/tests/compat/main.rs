@@ -3,6 +3,9 @@
 //! `COMPAT_TARGETS` names the targets (`etcd,embedded` unless it says otherwise). A target is
 //! started once, when the first of its trials asks for it, and shared; each trial works below a
 //! directory of its own. Trials are called `<target>::<area>::<case>`.
+//! `COMPAT_WATCH=1` says that etcdynamo's watch is to be tested; a real etcd's always is.
+//! `COMPAT_SEED` repeats what is random, `COMPAT_DIFF_REQUESTS` sets how much of it there is; where
+//! the programs are is told by the variables that `compat_tests::server` names.
 //! This file selects; it holds no case. A target that cannot start fails its trials.
 
 mod bodies;
@@ -42,7 +45,8 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for target in targets {
         for (area, cases) in areas(target) {
-            for case in cases {
+            // A server that runs already has no second one beside it.
+            for case in cases.into_iter().filter(|case| !case.alone || target != Target::Url) {
                 trials.push(trial(&fleet, target, area, case));
             }
         }
@@ -84,11 +88,19 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("differential", differential::cases()));
     areas.push(("gateways", gateways::cases(target)));
     areas.push(("lifecycle", lifecycle::cases(target)));
-    // The watch is selected apart, because a server may be younger than its watch.
-    if !target.is_etcdynamo() || env::var("COMPAT_WATCH").is_ok_and(|value| value == "1") {
-        areas.push(("watch", watch::cases()));
-    } else {
-        areas.push(("watch", differences::cases_without_watch()));
-    }
+    areas.extend(watch_areas(target));
     areas
+}
+
+/// The watch is selected apart, because a server may be younger than its watch.
+fn watch_areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
+    let is_wanted = env::var("COMPAT_WATCH").is_ok_and(|value| value == "1");
+    if target.is_etcdynamo() && !is_wanted {
+        return vec![("watch", differences::cases_without_watch())];
+    }
+    vec![
+        ("watch", watch::cases()),
+        ("gateways", gateways::watch_cases(target)),
+        ("lifecycle", lifecycle::watch_cases(target)),
+    ]
 }

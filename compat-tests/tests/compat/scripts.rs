@@ -5,7 +5,7 @@
 
 use compat_tests::script::{self, Script};
 
-use super::context::{Case, Context, Outcome};
+use super::context::Case;
 
 const FILES: [(&str, &str); 13] = [
     ("set", include_str!("../../golden/set.http")),
@@ -30,28 +30,25 @@ pub(crate) fn areas() -> Vec<(&'static str, Vec<Case>)> {
 
 /// Users and roles belong to a whole server, so each of these cases has one of its own.
 pub(crate) fn auth() -> Vec<Case> {
-    read(include_str!("../../golden/auth.http"), |script, context| {
-        let (_server, own) = context.own_server()?;
-        script.run(&own.client, &own.prefix)
+    read(include_str!("../../golden/auth.http"), |script| {
+        let name = script.name.clone();
+        Case::alone(&name, move |context| {
+            let (_server, own) = context.own_server()?;
+            script.run(&own.client, &own.prefix)
+        })
     })
 }
 
 fn cases(text: &str) -> Vec<Case> {
-    read(text, |script, context| script.run(&context.client, &context.prefix))
+    read(text, |script| {
+        let name = script.name.clone();
+        Case::new(&name, move |context| script.run(&context.client, &context.prefix))
+    })
 }
 
-fn read(text: &str, run: fn(&Script, &Context) -> Outcome) -> Vec<Case> {
+fn read(text: &str, case: fn(Script) -> Case) -> Vec<Case> {
     match script::parse(text) {
-        Ok(scripts) => scripts
-            .into_iter()
-            .map(|script| Case {
-                name: script.name.clone(),
-                run: Box::new(move |context| run(&script, context)),
-            })
-            .collect(),
-        Err(problem) => vec![Case {
-            name: "the file is well formed".to_owned(),
-            run: Box::new(move |_| Err(problem)),
-        }],
+        Ok(scripts) => scripts.into_iter().map(case).collect(),
+        Err(problem) => vec![Case::new("the file is well formed", move |_| Err(problem))],
     }
 }

@@ -40,8 +40,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("a loop of watches misses nothing", loop_misses_nothing),
         Case::new("list then watch misses nothing", list_then_watch),
         Case::new("many watchers are told the same", many_watchers),
-        Case::new("the root is watched recursively or in vain", root),
-        Case::new("an index before the window is refused", outdated),
+        Case::alone("the root is watched recursively or in vain", root),
+        Case::alone("an index before the window is refused", outdated),
     ]
 }
 
