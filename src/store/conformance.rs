@@ -98,7 +98,7 @@ const NOW: UnixMs = UnixMs(4_102_444_800_000);
 /// How often a commit is tried that the store was too busy for.
 const ATTEMPTS: usize = 50;
 
-/// Rising indexes.
+/// Rising indexes, each of another gateway than the last ones.
 struct Ids(u64);
 
 impl Ids {
@@ -108,8 +108,7 @@ impl Ids {
 
     fn next(&mut self) -> WriteId {
         self.0 += 10;
-        // Each write is another gateway's, as far as an item can tell them apart.
-        let gateway = u32::try_from(self.0 / 10 % 1_000_000).unwrap();
+        let gateway = u32::try_from(self.0 / 10 % 23).expect("it is below 23");
         WriteId { index: EtcdIndex(self.0), gateway }
     }
 }

@@ -193,7 +193,9 @@ pub(crate) async fn records_are_found_by_kind<S: Store>(store: &S, second: &S) {
     let dirs = [ttl("/", 5), ttl("/%", 6), Record::DirTtl { key: odd.clone(), expiration: NOW }];
     let drains = [(odd, Action::Expire), (key("/d"), Action::Delete)];
     let drains = drains.map(|(key, action)| Record::Drain { key, index: EtcdIndex(9), action });
+    let gateways = [3, 20].map(|gateway| Record::Gateway { gateway, seen: NOW });
     let mut all = vec![identity.clone()];
+    all.extend_from_slice(&gateways);
     all.extend(dirs.iter().chain(&drains).cloned());
     for record in &all {
         let commit = Commit { id: ids.next(), ops: vec![Op::AddRecord(record.clone())] };
@@ -206,6 +208,7 @@ pub(crate) async fn records_are_found_by_kind<S: Store>(store: &S, second: &S) {
     let both = dirs.iter().chain(&drains).cloned().collect();
     for (kind, wanted) in [
         (RecordKind::Identity, vec![identity]),
+        (RecordKind::Gateway, gateways.to_vec()),
         (RecordKind::DirTtl, dirs.to_vec()),
         (RecordKind::Drain, drains.to_vec()),
         (RecordKind::Sweep, both),

@@ -94,10 +94,8 @@ pub(crate) async fn concurrent_commits_that_share_an_item_are_serialised<S: Stor
         let there = get(store, &child.key).await;
         match outcome {
             Committed::Applied { .. } => {
-                assert_eq!(
-                    there.expect("its commit applied").writes.contains(wanted.id),
-                    Some(true)
-                );
+                let writes = &there.expect("its commit applied").writes;
+                assert_eq!(writes.contains(wanted.id), Some(true));
                 highest = highest.max(wanted.id.index);
             }
             Committed::Refused { found } => {

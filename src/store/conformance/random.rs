@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use super::*;
-use crate::v2::{Record, RecordKind};
+use crate::v2::{Record, RecordKind, WRITER_SLOTS};
 
 const COMMITS: usize = 400;
 
@@ -175,7 +175,8 @@ fn some_commit(rng: &mut Rng, model: &Model, keys: &[Key], ids: &mut Ids) -> Com
     if rng.u8(..12) == 0 {
         id.index = EtcdIndex(id.index.0 - rng.u64(..60));
     }
-    id.gateway = rng.u32(..);
+    // Some share a slot, and some do not.
+    id.gateway = [0, 3, 3 + WRITER_SLOTS, 15, u32::MAX][rng.usize(..5)];
     Commit { id, ops }
 }
 
