@@ -8,7 +8,10 @@ use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{Keyspace, store_failed};
+use tokio::time::timeout;
+
+use super::drain::Drain;
+use super::{Keyspace, store_failed, timed_out};
 use crate::store::{Consistency, Store};
 use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs};
 
@@ -17,6 +20,9 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How soon they are looked at again where somebody's drain was seen under way.
 const DRAIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one round may take; what is left then is for the next.
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
 /// How soon they are looked at again, at the earliest.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
@@ -27,24 +33,25 @@ struct Work {
     /// The directories that have a TTL, by their expiration.
     dirs: Vec<(UnixMs, Key)>,
     /// The subtrees whose removal is under way.
-    drains: Vec<Key>,
+    drains: Vec<Drain>,
 }
 
 impl<S: Store> Keyspace<S> {
     /// Removes what is overdue, once. To be awaited before the gateway is ready.
     pub async fn sweep(&self) -> Result<(), Error> {
         let work = self.look_for_work().await?;
-        for top in &work.drains {
-            self.drain(top).await?;
+        for drain in &work.drains {
+            self.drain(drain).await?;
         }
         self.expire_dirs(&work).await
     }
 
     /// Keeps removing what is overdue, for ever.
     pub async fn keep_sweeping(&self) {
-        let mut seen_before: HashSet<Key> = HashSet::new();
+        let mut seen_before: HashSet<Drain> = HashSet::new();
         loop {
-            let pause = match self.sweep_again(&mut seen_before).await {
+            let round = self.sweep_again(&mut seen_before);
+            let pause = match timeout(ROUND_LIMIT, round).await.unwrap_or(Err(timed_out())) {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!(%error, "the sweep failed and will be tried again");
@@ -52,21 +59,21 @@ impl<S: Store> Keyspace<S> {
                 }
             };
             // What this gateway itself does is looked at without waiting.
-            let _ = tokio::time::timeout(pause, self.sweep_wanted.notified()).await;
+            let _ = timeout(pause, self.sweep_wanted.notified()).await;
         }
     }
 
     /// One round. Drains that were under way at the last round already are finished here: whoever
     /// began them needs help, or is gone.
-    async fn sweep_again(&self, seen_before: &mut HashSet<Key>) -> Result<Duration, Error> {
-        for top in self.take_left_drains() {
-            self.drain(&top).await.inspect_err(|_| self.leave_drain(top.clone()))?;
+    async fn sweep_again(&self, seen_before: &mut HashSet<Drain>) -> Result<Duration, Error> {
+        for drain in self.take_left_drains() {
+            self.drain(&drain).await.inspect_err(|_| self.leave_drain(drain.clone()))?;
         }
         let work = self.look_for_work().await?;
-        let (abandoned, under_way): (Vec<&Key>, Vec<&Key>) =
-            work.drains.iter().partition(|top| seen_before.contains(top));
-        for top in abandoned {
-            self.drain(top).await?;
+        let (abandoned, under_way): (Vec<&Drain>, Vec<&Drain>) =
+            work.drains.iter().partition(|drain| seen_before.contains(drain));
+        for drain in abandoned {
+            self.drain(drain).await?;
         }
         *seen_before = under_way.into_iter().cloned().collect();
         self.expire_dirs(&work).await?;
@@ -74,7 +81,7 @@ impl<S: Store> Keyspace<S> {
         Ok(self.until_next(&work).min(soon))
     }
 
-    fn take_left_drains(&self) -> Vec<Key> {
+    fn take_left_drains(&self) -> Vec<Drain> {
         std::mem::take(&mut *self.left_drains.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -84,7 +91,9 @@ impl<S: Store> Keyspace<S> {
         for record in records {
             match record {
                 Record::DirTtl { key, expiration } => work.dirs.push((expiration, key)),
-                Record::Drain { key, .. } => work.drains.push(key),
+                Record::Drain { key: top, index, action } => {
+                    work.drains.push(Drain { top, index, action });
+                }
                 Record::Identity { .. } | Record::Gateway { .. } => {}
             }
         }

@@ -23,6 +23,7 @@ pub use open::OpenError;
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
 use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Write, WriteId};
+use drain::Drain;
 use statistics::Counters;
 use turns::Turns;
 
@@ -133,7 +134,7 @@ pub struct Keyspace<S> {
     gateway: u32,
     turns: Turns,
     sweep_wanted: Notify,
-    left_drains: Mutex<Vec<Key>>,
+    left_drains: Mutex<Vec<Drain>>,
 }
 
 impl<S: Store> Keys for Keyspace<S> {
@@ -199,8 +200,8 @@ impl<S> Keyspace<S> {
     }
 
     /// Leaves a drain that its request could not finish to the sweep.
-    fn leave_drain(&self, top: Key) {
-        self.left_drains.lock().unwrap_or_else(PoisonError::into_inner).push(top);
+    fn leave_drain(&self, drain: Drain) {
+        self.left_drains.lock().unwrap_or_else(PoisonError::into_inner).push(drain);
         self.sweep_wanted.notify_one();
     }
 }

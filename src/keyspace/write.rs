@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drain::Drain;
 use super::{Answer, Keyspace, store_failed};
 use crate::metrics;
 use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
@@ -99,7 +100,7 @@ impl<S: Store> Keyspace<S> {
                 self.look(&[key], known).await
             }
             Detour::AwaitDrain(key) => {
-                self.drain(&key).await?;
+                self.help_drain(&key).await?;
                 self.look(&[key], known).await
             }
         }
@@ -134,8 +135,10 @@ impl<S: Store> Keyspace<S> {
             self.sweep_wanted.notify_one();
         }
         if plan.drains {
-            let unfinished = Unfinished { top: event.node.key.clone(), keyspace: self };
-            self.drain(&unfinished.top).await?;
+            let (top, index) = (event.node.key.clone(), event.node.modified);
+            let drain = Drain { top, index, action: plan.action };
+            let unfinished = Unfinished { drain, keyspace: self };
+            self.drain(&unfinished.drain).await?;
             unfinished.done();
         }
         Ok(event)
@@ -262,7 +265,7 @@ impl<S: Store> Keyspace<S> {
 /// A drain that is under way for a request. Should the request end before it, the sweep goes on
 /// with it at once.
 struct Unfinished<'a, S> {
-    top: Key,
+    drain: Drain,
     keyspace: &'a Keyspace<S>,
 }
 
@@ -274,7 +277,7 @@ impl<S> Unfinished<'_, S> {
 
 impl<S> Drop for Unfinished<'_, S> {
     fn drop(&mut self) {
-        self.keyspace.leave_drain(self.top.clone());
+        self.keyspace.leave_drain(self.drain.clone());
     }
 }
 

@@ -153,8 +153,13 @@ fn as_it_is(item: Option<&Item>) -> Precondition {
         Kind::Nothing => Precondition::Absent,
         Kind::File => Precondition::File,
         Kind::Dir => Precondition::Dir,
-        Kind::Draining => Precondition::Draining,
+        Kind::Draining => draining(item),
     }
+}
+
+/// The precondition that a tombstone in this state drains.
+fn draining(item: Option<&Item>) -> Precondition {
+    Precondition::Draining(item.map_or(EtcdIndex(1), |item| item.modified))
 }
 
 /// Commits; once more where the store was only too busy.

@@ -33,8 +33,8 @@ pub enum Precondition {
     Expiration(UnixMs),
     /// The directory's child stamp is this one.
     Stamp(Option<EtcdIndex>),
-    /// There is a tombstone that is draining.
-    Draining,
+    /// There is a tombstone that is draining, of the removal at this index.
+    Draining(EtcdIndex),
 }
 
 impl Precondition {
@@ -59,7 +59,9 @@ impl Precondition {
             Precondition::Modified(index) => node.is_some_and(|node| node.modified == *index),
             Precondition::Expiration(at) => node.is_some_and(|node| node.expiration == Some(*at)),
             Precondition::Stamp(stamp) => node.is_some_and(|node| node.stamp() == *stamp),
-            Precondition::Draining => item.is_some_and(Item::is_draining),
+            Precondition::Draining(index) => {
+                item.is_some_and(|item| item.is_draining() && item.modified == *index)
+            }
         }
     }
 }

@@ -119,11 +119,11 @@ impl Running {
 
     /// The values that were written, in order.
     fn values(&self) -> Vec<Vec<u8>> {
-        let value = |operation| match operation {
-            Operation::Set(draft) => Some(draft.value.as_bytes().to_vec()),
-            _ => None,
+        let value = |write: crate::v2::Write| {
+            let Operation::Set(draft) = write.operation else { return None };
+            Some(draft.value.as_bytes().to_vec())
         };
-        self.keys.written().into_iter().filter_map(|write| value(write.operation)).collect()
+        self.keys.written().into_iter().filter_map(value).collect()
     }
 }
 

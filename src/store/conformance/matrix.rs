@@ -102,10 +102,11 @@ fn preconditions(item: Option<&Item>) -> Vec<Precondition> {
         Precondition::Expiration(UnixMs(NOW.0 + 1)),
         Precondition::Stamp(None),
         Precondition::Stamp(Some(EtcdIndex(1))),
-        Precondition::Draining,
+        Precondition::Draining(EtcdIndex(1)),
     ];
     if let Some(item) = item {
         all.push(Precondition::Modified(item.modified));
+        all.push(Precondition::Draining(item.modified));
         all.push(Precondition::Stamp(Some(item.highest_index())));
     }
     all

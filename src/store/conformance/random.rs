@@ -86,7 +86,7 @@ fn maybe<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
 }
 
 /// A mutation, with the precondition that always comes with it.
-fn some_mutation(rng: &mut Rng) -> (Precondition, Mutation) {
+fn some_mutation(rng: &mut Rng, item: Option<&Item>) -> (Precondition, Mutation) {
     let value = |rng: &mut Rng| Value::from(["", "x", "y"][rng.usize(..3)]);
     let expiration = maybe(rng, some_time);
     match rng.u8(..10) {
@@ -107,7 +107,7 @@ fn some_mutation(rng: &mut Rng) -> (Precondition, Mutation) {
         6 => (Precondition::LiveDir(NOW), Mutation::Stamp),
         7 => (Precondition::File, Mutation::Remove { draining: false, now: some_time(rng) }),
         8 => (Precondition::Dir, Mutation::Remove { draining: rng.bool(), now: some_time(rng) }),
-        _ => (Precondition::Draining, Mutation::EndDrain { now: some_time(rng) }),
+        _ => (draining(item), Mutation::EndDrain { now: some_time(rng) }),
     }
 }
 
@@ -126,13 +126,13 @@ fn some_precondition(rng: &mut Rng, item: Option<&Item>) -> Precondition {
 
 fn some_node_op(rng: &mut Rng, model: &Model, key: &Key) -> NodeOp {
     let item = model.items.get(key);
-    let mut tries = (0..20).map(|_| some_mutation(rng));
+    let mut tries = (0..20).map(|_| some_mutation(rng, item));
     // Mostly one that goes with the item as it is.
     let fitting = tries.by_ref().find(|(expect, _)| expect.holds(item));
     drop(tries);
     let (expect, mutation) = match fitting {
         Some(fitting) if rng.u8(..10) > 0 => fitting,
-        Some(_) | None => some_mutation(rng),
+        Some(_) | None => some_mutation(rng, item),
     };
     let mut expect = vec![expect];
     if rng.u8(..3) == 0 {

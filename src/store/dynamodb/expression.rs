@@ -152,7 +152,11 @@ impl Expression {
                 self.node_with(MODIFIED);
                 self.require(format!("attribute_not_exists({STAMP})"));
             }
-            Precondition::Draining => self.exists(DRAINING),
+            Precondition::Draining(index) => {
+                self.exists(DRAINING);
+                let placeholder = self.fresh(number(index));
+                self.require(format!("{MODIFIED} = {placeholder}"));
+            }
         }
     }
 
@@ -292,8 +296,8 @@ mod tests {
     #[test]
     fn the_end_of_a_drain_needs_no_index() {
         let mutation = Mutation::EndDrain { now: UnixMs(1) };
-        let (update, condition) = compile(vec![Precondition::Draining], mutation);
+        let (update, condition) = compile(vec![Precondition::Draining(EtcdIndex(8))], mutation);
         assert_eq!(update, "SET r = :r, t = :t REMOVE g");
-        assert_eq!(condition, "attribute_exists(m) AND attribute_exists(g)");
+        assert_eq!(condition, "attribute_exists(m) AND attribute_exists(g) AND m = :x2");
     }
 }

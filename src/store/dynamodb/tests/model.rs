@@ -33,7 +33,7 @@ fn precondition() -> impl Strategy<Value = Precondition> {
         (1u64..40).prop_map(|i| Precondition::Modified(EtcdIndex(i))),
         time().prop_map(Precondition::Expiration),
         proptest::option::of((1u64..40).prop_map(EtcdIndex)).prop_map(Precondition::Stamp),
-        Just(Precondition::Draining),
+        (1u64..120).prop_map(|i| Precondition::Draining(EtcdIndex(i))),
     ]
 }
 
@@ -63,7 +63,9 @@ fn mutation() -> impl Strategy<Value = (Vec<Precondition>, Mutation)> {
         }),
         time()
             .prop_map(|now| (vec![Precondition::File], Mutation::Remove { draining: false, now })),
-        time().prop_map(|now| (vec![Precondition::Draining], Mutation::EndDrain { now })),
+        (time(), 1u64..120).prop_map(|(now, index)| {
+            (vec![Precondition::Draining(EtcdIndex(index))], Mutation::EndDrain { now })
+        }),
     ]
 }
 
