@@ -119,11 +119,13 @@ impl Running {
 
     /// The values that were written, in order.
     fn values(&self) -> Vec<Vec<u8>> {
-        let value = |operation| match operation {
-            Operation::Set(draft) => Some(draft.value.as_bytes().to_vec()),
-            _ => None,
-        };
-        self.keys.written().into_iter().filter_map(|write| value(write.operation)).collect()
+        let mut values = Vec::new();
+        for write in self.keys.written() {
+            if let Operation::Set(draft) = write.operation {
+                values.push(draft.value.as_bytes().to_vec());
+            }
+        }
+        values
     }
 }
 
