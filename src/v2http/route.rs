@@ -8,9 +8,8 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
     HeaderMap, HeaderValue, ORIGIN,
 };
-use hyper::{Method, Request, StatusCode, Version};
+use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
-use tracing::Level;
 
 use super::reply::{self, Cause, Reply};
 use super::{Api, Cors, admin, cluster, keys, path, stats};
@@ -18,30 +17,25 @@ use crate::keyspace::Keys;
 
 /// Answers one request, and says so in the log.
 pub(super) async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
-    if !tracing::enabled!(Level::WARN) {
-        return respond(api, request).await;
-    }
     let began = Instant::now();
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let reply = respond(api, request).await;
+    let reply = respond(api, request, &uri).await;
     let (status, path) = (reply.status().as_u16(), uri.path());
-    let duration = began.elapsed();
     if reply.status().is_server_error() {
         let cause = reply.extensions().get::<Cause>().map(|cause| cause.0.to_string());
         let cause = cause.unwrap_or_default();
-        tracing::warn!(%method, path, status, ?duration, cause, "answered");
+        tracing::warn!(%method, path, status, took = ?began.elapsed(), cause, "answered");
     } else {
-        tracing::debug!(%method, path, status, ?duration, "answered");
+        tracing::debug!(%method, path, status, took = ?began.elapsed(), "answered");
     }
     reply
 }
 
-async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
+async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>, uri: &Uri) -> Reply {
     if let Some(complaint) = malformed(&request) {
         return reply::bad_request(complaint);
     }
-    let uri = request.uri().clone();
     let Ok(path) = path::decode(uri.path()) else {
         return reply::bad_request("400 Bad Request");
     };

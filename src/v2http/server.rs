@@ -27,8 +27,9 @@ use crate::keyspace::Keys;
 use crate::metrics;
 use crate::shutdown::Shutdown;
 
-/// The longest request head. A key is part of it; keys of 64 KiB are to work.
-const HEAD_BYTES: usize = 1 << 20;
+/// The longest request head, and the most that is read from a socket at once. A target has at
+/// most 64 KiB (the `http` crate counts it in 16 bits), the rest is for what proxies add.
+const HEAD_BYTES: usize = 256 << 10;
 
 /// How long to wait after an error that says the process has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

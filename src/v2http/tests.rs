@@ -119,11 +119,13 @@ impl Running {
 
     /// The values that were written, in order.
     fn values(&self) -> Vec<Vec<u8>> {
-        let value = |write: crate::v2::Write| {
-            let Operation::Set(draft) = write.operation else { return None };
-            Some(draft.value.as_bytes().to_vec())
-        };
-        self.keys.written().into_iter().filter_map(value).collect()
+        let mut values = Vec::new();
+        for write in self.keys.written() {
+            if let Operation::Set(draft) = write.operation {
+                values.push(draft.value.as_bytes().to_vec());
+            }
+        }
+        values
     }
 }
 
