@@ -15,7 +15,9 @@ use tracing::Level;
 
 use crate::telemetry::LogFormat;
 
+mod typed;
 mod urls;
+use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
 
 /// The exit code of a configuration that makes no sense (EX_USAGE).
@@ -39,9 +41,10 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_NAME", default_value = "default")]
     name: String,
 
-    /// Where the tree is kept [default: dynamodb if --table is given, else embedded]
-    #[arg(long, env = "ETCDYNAMO_STORE", value_enum)]
-    store: Option<StoreKind>,
+    /// Where the tree is kept: embedded or dynamodb
+    /// [default: dynamodb if --table is given, else embedded]
+    #[arg(long, env = "ETCDYNAMO_STORE")]
+    store: Option<Typed<StoreKind>>,
 
     /// The directory of the embedded store [default: etcdynamo.data]
     #[arg(long, env = "ETCDYNAMO_DATA_DIR", value_name = "DIR")]
@@ -67,17 +70,18 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_CREATE_TABLE")]
     create_table: bool,
 
-    /// How fresh a read is that does not say quorum=true; eventual ones cost half [default: strong]
-    #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_enum)]
-    read_consistency: Option<ReadConsistency>,
+    /// How fresh a read is that does not say quorum=true: strong, or eventual for half the cost
+    /// [default: strong]
+    #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_name = "CONSISTENCY")]
+    read_consistency: Option<Typed<ReadConsistency>>,
 
     /// The origins that browsers may come from, comma-separated; * for any.
     #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
     cors: String,
 
-    /// How lines of the log look.
-    #[arg(long, env = "ETCDYNAMO_LOG_FORMAT", value_enum, default_value = "text")]
-    log_format: LogFormat,
+    /// How lines of the log look: text or json.
+    #[arg(long, env = "ETCDYNAMO_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: Typed<LogFormat>,
 
     /// The least level that is logged: error, warn, info, debug or trace.
     #[arg(long, env = "ETCDYNAMO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
@@ -85,16 +89,16 @@ struct Flags {
 
     /// How many connections may be open at once.
     #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
-    max_connections: usize,
+    max_connections: Typed<usize>,
 
     /// How long a request may take until its client gets an error.
     #[arg(long, env = "ETCDYNAMO_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "5000")]
-    request_timeout_ms: u64,
+    request_timeout_ms: Typed<u64>,
 
     /// How long requests that are under way get when the server is stopped.
     #[arg(long, env = "ETCDYNAMO_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     #[arg(default_value = "20000")]
-    shutdown_timeout_ms: u64,
+    shutdown_timeout_ms: Typed<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,6 +114,24 @@ pub enum ReadConsistency {
     Strong,
     /// They may be behind by a moment, and cost half.
     Eventual,
+}
+
+impl Readable for StoreKind {
+    fn read(text: &str) -> Result<StoreKind, String> {
+        one_of(text)
+    }
+}
+
+impl Readable for ReadConsistency {
+    fn read(text: &str) -> Result<ReadConsistency, String> {
+        one_of(text)
+    }
+}
+
+impl Readable for LogFormat {
+    fn read(text: &str) -> Result<LogFormat, String> {
+        one_of(text)
+    }
 }
 
 /// What is meant.
@@ -252,36 +274,44 @@ impl Flags {
             mistakes.add("log-level", what);
             Level::INFO
         });
+        let log_format = self.log_format.or(LogFormat::Text, "log-format", &mut mistakes);
+        let max_connections = self.max_connections.or(1, "max-connections", &mut mistakes);
+        let request_timeout_ms = self.request_timeout_ms.or(1, "request-timeout-ms", &mut mistakes);
+        let shutdown_timeout_ms =
+            self.shutdown_timeout_ms.or(0, "shutdown-timeout-ms", &mut mistakes);
         for (flag, is_zero) in [
-            ("max-connections", self.max_connections == 0),
-            ("request-timeout-ms", self.request_timeout_ms == 0),
+            ("max-connections", max_connections == 0),
+            ("request-timeout-ms", request_timeout_ms == 0),
         ] {
             if is_zero {
                 mistakes.add(flag, "must be more than 0");
             }
         }
         // What a semaphore can count; more sockets than this no process has.
-        let max_connections = self.max_connections.min(1 << 20);
+        let max_connections = max_connections.min(1 << 20);
         let config = Config {
             listen,
             advertise,
             name: self.name,
             store,
             cors,
-            log_format: self.log_format,
+            log_format,
             log_level,
             max_connections,
-            request_timeout: Duration::from_millis(self.request_timeout_ms),
-            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
+            request_timeout: Duration::from_millis(request_timeout_ms),
+            shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
     fn store(&self, mistakes: &mut Mistakes) -> StoreConfig {
-        let is_dynamodb = match self.store {
-            Some(kind) => kind == StoreKind::Dynamodb,
-            None => self.table.is_some(),
-        };
+        let implied = if self.table.is_some() { StoreKind::Dynamodb } else { StoreKind::Embedded };
+        let named = self.store.clone().map(|kind| kind.or(implied, "store", mistakes));
+        let is_dynamodb = named.unwrap_or(implied) == StoreKind::Dynamodb;
+        let strong = ReadConsistency::Strong;
+        let read_consistency = self.read_consistency.clone();
+        let read_consistency =
+            read_consistency.map_or(strong, |how| how.or(strong, "read-consistency", mistakes));
         if !is_dynamodb {
             self.refuse_table_flags(mistakes);
             let data_dir = self.data_dir.clone().unwrap_or_else(|| "etcdynamo.data".into());
@@ -311,7 +341,7 @@ impl Flags {
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             create_table: self.create_table,
-            read_consistency: self.read_consistency.unwrap_or(ReadConsistency::Strong),
+            read_consistency,
         })
     }
 
@@ -324,7 +354,7 @@ impl Flags {
             ("create-table", self.create_table),
             ("read-consistency", self.read_consistency.is_some()),
         ];
-        let what = match self.store {
+        let what = match &self.store {
             Some(_) => "belongs to DynamoDB, and --store is embedded",
             None => "belongs to DynamoDB: name its --table",
         };

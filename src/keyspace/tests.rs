@@ -232,7 +232,7 @@ async fn what_is_too_large_is_refused_by_the_name_of_the_limit() {
         item_bytes: 50,
         commit_ops: 100,
         commit_bytes: 1000,
-        loses_outcomes: false,
+        is_remote: false,
         name: "a small store",
     };
     let store = Faults::new(world.store.clone(), |_, _| Fault::None).with_limits(limits);
@@ -321,7 +321,7 @@ async fn a_removal_whose_reply_is_lost_still_shows_what_was_removed() {
 
 /// The limits of a store in which three nodes need more than one commit.
 fn narrow(store: Faults<Embedded>) -> Faults<Embedded> {
-    let limits = Limits { commit_ops: 4, loses_outcomes: true, ..store.limits() };
+    let limits = Limits { commit_ops: 4, is_remote: true, ..store.limits() };
     store.with_limits(limits)
 }
 

@@ -136,7 +136,7 @@ impl Store for DynamoDbStore {
             commit_ops: commit::TRANSACTION,
             // A transaction takes 4 MB; this leaves room for what is not counted.
             commit_bytes: 3_500_000,
-            loses_outcomes: true,
+            is_remote: true,
             name: "a DynamoDB item (400 KB)",
         }
     }
