@@ -196,20 +196,27 @@ fn has_children(item: &Item) -> bool {
 /// Builds the tree of a listing. Nodes whose directory is not shown are left out: those of hidden
 /// directories, and those that were created or removed while the levels were read.
 fn assemble(levels: &[Vec<Arc<Item>>], top: &Key, sorted: bool, now: UnixMs) -> Vec<Node> {
-    let mut children: HashMap<&[u8], Vec<Node>> = HashMap::new();
+    let mut below: HashMap<&[u8], Vec<Node>> = HashMap::new();
     for level in levels.iter().rev() {
         let mut parents: HashMap<&[u8], Vec<Node>> = HashMap::new();
-        for item in level {
-            let mut node = item.node(now);
-            node.nodes = children.remove(item.key.as_bytes()).unwrap_or_default();
-            parents.entry(parent_path(&item.key)).or_default().push(node);
+        // A level mostly comes in order, and so with the children of one directory together.
+        for siblings in level.chunk_by(|a, b| parent_path(&a.key) == parent_path(&b.key)) {
+            let Some(first) = siblings.first() else { continue };
+            let nodes = siblings.iter().map(|item| {
+                let mut node = item.node(now);
+                if node.dir {
+                    node.nodes = below.remove(item.key.as_bytes()).unwrap_or_default();
+                }
+                node
+            });
+            parents.entry(parent_path(&first.key)).or_default().extend(nodes);
         }
         if sorted {
             parents.values_mut().for_each(|nodes| nodes.sort_by(|a, b| a.key.cmp(&b.key)));
         }
-        children = parents;
+        below = parents;
     }
-    children.remove(top.as_bytes()).unwrap_or_default()
+    below.remove(top.as_bytes()).unwrap_or_default()
 }
 
 fn parent_path(key: &Key) -> &[u8] {

@@ -1,6 +1,8 @@
 //! The service on a store in memory, with a wall clock that stands still until it is moved: what
 //! it answers, what it does when outcomes are lost, and what is left when it is killed.
 
+mod costs;
+
 use std::sync::Arc;
 
 use super::*;

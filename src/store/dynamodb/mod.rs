@@ -93,6 +93,12 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
+    /// A store for tests on an engine in this process.
+    #[cfg(test)]
+    pub(crate) async fn in_process(meter: Meter) -> DynamoDbStore {
+        engine::Engine::new().store(meter).await
+    }
+
     /// Connects, and verifies (or, where the configuration says so, creates) the table.
     pub async fn open(config: &DynamoDbConfig, meter: Meter) -> Result<DynamoDbStore, OpenError> {
         let client = client::build(config).await.map_err(OpenError::Client)?;
