@@ -7,6 +7,10 @@ use etcdynamo::app;
 use etcdynamo::config::{Config, NoConfig};
 use etcdynamo::telemetry;
 
+/// Requests are many small allocations on several threads, which it does faster than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The server could not start.
 const EXIT_FAILED: u8 = 1;
 

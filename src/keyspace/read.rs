@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Answer, Keyspace, store_failed};
 use crate::store::{Consistency, Level, Store};
-use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Node, Read, UnixMs, missing};
+use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Listed, Node, Read, UnixMs, missing};
 
 /// How many top-level directories a recursive read of the root lists side by side.
 const PARALLEL_SUBTREES: usize = 16;
@@ -75,7 +75,7 @@ impl<S: Store> Keyspace<S> {
         };
         let shown = levels.iter().flatten().map(|item| item.modified);
         let newest = shown.max().map_or(newest, |index| index.max(newest));
-        let nodes = assemble(&levels, &read.key, read.sorted, now);
+        let nodes = assemble(levels, &read.key, read.sorted, now);
         Ok(Found { node: Node { nodes, ..top }, newest })
     }
 
@@ -195,34 +195,27 @@ fn has_children(item: &Item) -> bool {
 
 /// Builds the tree of a listing. Nodes whose directory is not shown are left out: those of hidden
 /// directories, and those that were created or removed while the levels were read.
-fn assemble(levels: &[Vec<Arc<Item>>], top: &Key, sorted: bool, now: UnixMs) -> Vec<Node> {
-    let mut below: HashMap<&[u8], Vec<Node>> = HashMap::new();
-    for level in levels.iter().rev() {
-        let mut parents: HashMap<&[u8], Vec<Node>> = HashMap::new();
-        // A level mostly comes in order, and so with the children of one directory together.
-        for siblings in level.chunk_by(|a, b| parent_path(&a.key) == parent_path(&b.key)) {
-            let Some(first) = siblings.first() else { continue };
-            let nodes = siblings.iter().map(|item| {
-                let mut node = item.node(now);
-                if node.dir {
-                    node.nodes = below.remove(item.key.as_bytes()).unwrap_or_default();
-                }
-                node
-            });
-            parents.entry(parent_path(&first.key)).or_default().extend(nodes);
+fn assemble(levels: Vec<Vec<Arc<Item>>>, top: &Key, sorted: bool, now: UnixMs) -> Vec<Listed> {
+    let mut below: HashMap<Key, Vec<Listed>> = HashMap::new();
+    for level in levels.into_iter().rev() {
+        let mut parents: HashMap<Key, Vec<Listed>> = HashMap::new();
+        let mut siblings: Vec<Listed> = Vec::new();
+        let mut rest = level.into_iter().peekable();
+        while let Some(item) = rest.next() {
+            let nodes = if item.is_dir() { below.remove(&item.key) } else { None };
+            // A level mostly comes in order, and so with the children of one directory together.
+            let is_last = rest.peek().is_none_or(|next| !next.key.is_sibling_of(&item.key));
+            let parent = if is_last { item.key.parent() } else { None };
+            siblings.push(Listed::new(item, nodes.unwrap_or_default(), now));
+            if let Some(parent) = parent {
+                parents.entry(parent).or_default().append(&mut siblings);
+            }
         }
         if sorted {
-            parents.values_mut().for_each(|nodes| nodes.sort_by(|a, b| a.key.cmp(&b.key)));
+            let by_key = |a: &Listed, b: &Listed| a.item.key.cmp(&b.item.key);
+            parents.values_mut().for_each(|nodes| nodes.sort_by(by_key));
         }
         below = parents;
     }
-    below.remove(top.as_bytes()).unwrap_or_default()
-}
-
-fn parent_path(key: &Key) -> &[u8] {
-    let path = key.as_bytes();
-    match path.len() - key.name().len() {
-        0 | 1 => &path[..1],
-        end => &path[..end - 1],
-    }
+    below.remove(top).unwrap_or_default()
 }

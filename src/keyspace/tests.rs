@@ -11,7 +11,7 @@ use crate::clock::fake::FakeClock;
 use crate::store::embedded::Embedded;
 use crate::store::faults::{Fault, Faults};
 use crate::v2::RecordKind;
-use crate::v2::{Action, Compare, Draft, Node, Operation, Removal, Value};
+use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
 
 const START_US: u64 = 1_790_000_000_000_000;
 const DRIFT_US: u64 = 300_000_000;
@@ -105,12 +105,11 @@ async fn tree<S: Store>(gateway: &Keyspace<S>, key: &str) -> Node {
 
 /// The keys of a listing, indented by depth.
 fn outline(node: &Node) -> Vec<String> {
-    let mut lines = Vec::new();
-    for child in &node.nodes {
-        lines.push(child.key.to_string());
-        lines.extend(outline(child));
+    fn lines(nodes: &[Listed]) -> Vec<String> {
+        let below = |node: &Listed| [vec![node.item.key.to_string()], lines(&node.nodes)].concat();
+        nodes.iter().flat_map(below).collect()
     }
-    lines
+    lines(&node.nodes)
 }
 
 fn until(world: &World, draft: Draft, seconds: i64) -> Draft {

@@ -98,6 +98,12 @@ impl Key {
         }
     }
 
+    /// Whether both nodes are in one directory.
+    pub fn is_sibling_of(&self, other: &Key) -> bool {
+        let dir = |key: &Key| key.path.len() - key.name().len();
+        self.depth == other.depth && self.path[..dir(self)] == other.path[..dir(other)]
+    }
+
     /// The directories above this node, from the top down, without the root.
     pub fn ancestors(&self) -> Vec<Key> {
         let slashes = self.path.iter().enumerate().skip(1).filter(|(_, b)| **b == b'/');
@@ -226,6 +232,14 @@ mod tests {
         assert!(!key("/a").is_below(&key("/a")));
         assert_eq!(Key::root().child(b"x"), key("/x"));
         assert_eq!(key("/a").child(b"x").child(b"y"), key("/a/x/y"));
+    }
+
+    #[test]
+    fn siblings_share_their_directory() {
+        assert!(key("/a/b").is_sibling_of(&key("/a/c")));
+        assert!(key("/a").is_sibling_of(&key("/bc")));
+        assert!(!key("/a/b").is_sibling_of(&key("/c/b")));
+        assert!(!key("/a/b").is_sibling_of(&key("/a/b/c")));
     }
 
     #[test]

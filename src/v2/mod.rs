@@ -22,6 +22,6 @@ pub use item::{
     Writes, writer_slot,
 };
 pub use key::{Key, KeyError};
-pub use node::{Event, Node};
+pub use node::{Event, Listed, Node};
 pub use plan::{Aftermath, Capacity, Detour, Known, Moment, Plan, Prior, Step, missing, plan};
 pub use request::{Compare, Draft, Operation, Read, Removal, Seen, Write};

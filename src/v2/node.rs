@@ -1,7 +1,9 @@
 //! A node and an event as replies show them.
 
-use super::index::{EtcdIndex, UnixMs};
-use super::item::{Action, Value};
+use std::sync::Arc;
+
+use super::index::{EtcdIndex, UnixMs, ttl_left};
+use super::item::{Action, Item, Value};
 use super::key::Key;
 
 /// A node as a reply shows it.
@@ -18,11 +20,31 @@ pub struct Node {
     /// The seconds left, as of the reply; not shown when 0.
     pub ttl: i64,
     /// The children that a listing shows.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Listed>,
     /// The index of the last change.
     pub modified: EtcdIndex,
     /// The index of the creation.
     pub created: EtcdIndex,
+}
+
+/// A node below the one that a listing is of. It shares the store's item: a listing of thousands
+/// copies nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The item of the node.
+    pub item: Arc<Item>,
+    /// The seconds left, as of the reply; not shown when 0.
+    pub ttl: i64,
+    /// The children, in a recursive listing.
+    pub nodes: Vec<Listed>,
+}
+
+impl Listed {
+    /// The item as a listing at this time shows it.
+    pub fn new(item: Arc<Item>, nodes: Vec<Listed>, now: UnixMs) -> Listed {
+        let ttl = item.expiration.map_or(0, |expiration| ttl_left(now, expiration));
+        Listed { item, ttl, nodes }
+    }
 }
 
 impl Node {

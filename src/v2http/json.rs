@@ -4,7 +4,7 @@
 //! left out. A listing is written in one pass over the tree into one buffer. Strings are escaped
 //! as Go's `encoding/json` does, so that what a client sees does not depend on the server.
 
-use crate::v2::{Error, Event, Node, UnixMs};
+use crate::v2::{Content, Error, EtcdIndex, Event, Key, Listed, Node, UnixMs, Value};
 
 /// Writes `{"action":…,"node":…,"prevNode":…}` and a newline (v2store/event.go).
 pub(super) fn write_event(out: &mut Vec<u8>, event: &Event) {
@@ -50,21 +50,69 @@ fn open_event(out: &mut Vec<u8>, event: &Event) {
     out.push(b'"');
 }
 
-fn node_size(node: &Node) -> usize {
-    let value = node.value.as_ref().map_or(0, |value| value.as_bytes().len());
+/// A node, or a node in a listing, as it is written.
+struct Shown<'a> {
+    key: &'a Key,
+    value: Option<&'a Value>,
+    dir: bool,
+    expiration: Option<UnixMs>,
+    ttl: i64,
+    nodes: &'a [Listed],
+    modified: EtcdIndex,
+    created: EtcdIndex,
+}
+
+impl<'a> From<&'a Node> for Shown<'a> {
+    fn from(node: &'a Node) -> Shown<'a> {
+        Shown {
+            key: &node.key,
+            value: node.value.as_ref(),
+            dir: node.dir,
+            expiration: node.expiration,
+            ttl: node.ttl,
+            nodes: &node.nodes,
+            modified: node.modified,
+            created: node.created,
+        }
+    }
+}
+
+impl<'a> From<&'a Listed> for Shown<'a> {
+    fn from(listed: &'a Listed) -> Shown<'a> {
+        let item = &listed.item;
+        Shown {
+            key: &item.key,
+            value: match &item.content {
+                Content::File(value) => Some(value),
+                Content::Dir(_) => None,
+            },
+            dir: item.is_dir(),
+            expiration: item.expiration,
+            ttl: listed.ttl,
+            nodes: &listed.nodes,
+            modified: item.modified,
+            created: item.created,
+        }
+    }
+}
+
+fn node_size<'a>(node: impl Into<Shown<'a>>) -> usize {
+    let node = node.into();
+    let value = node.value.map_or(0, |value| value.as_bytes().len());
     let own = 128 + node.key.as_bytes().len() + value;
     own + node.nodes.iter().map(node_size).sum::<usize>()
 }
 
 /// Writes a node as v2store/node_extern.go declares it: zero and empty fields are left out, but a
 /// file's value is not.
-fn write_node(out: &mut Vec<u8>, node: &Node) {
+fn write_node<'a>(out: &mut Vec<u8>, node: impl Into<Shown<'a>>) {
+    let node = node.into();
     let start = out.len();
     if !node.key.is_root() {
         out.extend_from_slice(b",\"key\":");
         write_string(out, node.key.as_bytes());
     }
-    if let Some(value) = &node.value {
+    if let Some(value) = node.value {
         out.extend_from_slice(b",\"value\":");
         write_string(out, value.as_bytes());
     }
@@ -79,7 +127,7 @@ fn write_node(out: &mut Vec<u8>, node: &Node) {
         out.extend_from_slice(itoa::Buffer::new().format(node.ttl).as_bytes());
     }
     if !node.nodes.is_empty() {
-        write_children(out, &node.nodes);
+        write_children(out, node.nodes);
     }
     for (name, index) in
         [(",\"modifiedIndex\":", node.modified), (",\"createdIndex\":", node.created)]
@@ -97,7 +145,7 @@ fn write_node(out: &mut Vec<u8>, node: &Node) {
     out.push(b'}');
 }
 
-fn write_children(out: &mut Vec<u8>, nodes: &[Node]) {
+fn write_children(out: &mut Vec<u8>, nodes: &[Listed]) {
     out.extend_from_slice(b",\"nodes\":");
     for (at, node) in nodes.iter().enumerate() {
         out.push(if at == 0 { b'[' } else { b',' });
@@ -172,7 +220,9 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v2::{Action, ErrorCode, EtcdIndex, Key, Value};
+    use std::sync::Arc;
+
+    use crate::v2::{Action, Dir, ErrorCode, Item, Writes};
 
     fn node(path: &str) -> Node {
         Node {
@@ -278,8 +328,22 @@ mod tests {
 
     #[test]
     fn children_stand_before_the_indexes_and_no_children_show_nothing() {
-        let empty = Node { dir: true, ..node("/d/e") };
-        let dir = Node { dir: true, nodes: vec![file("/d/f", "1"), empty], ..node("/d") };
+        let listed = |path: &[u8], content| {
+            let item = Item {
+                key: Key::parse(path).unwrap(),
+                content,
+                created: EtcdIndex(5),
+                modified: EtcdIndex(7),
+                expiration: None,
+                action: None,
+                writes: Writes::default(),
+                removed: None,
+            };
+            Listed::new(Arc::new(item), Vec::new(), UnixMs(0))
+        };
+        let file = listed(b"/d/f", Content::File(Value::from("1")));
+        let empty = listed(b"/d/e", Content::Dir(Dir::default()));
+        let dir = Node { dir: true, nodes: vec![file, empty], ..node("/d") };
         let text = concat!(
             r#"{"action":"get","node":{"key":"/d","dir":true,"nodes":["#,
             r#"{"key":"/d/f","value":"1","modifiedIndex":7,"createdIndex":5},"#,
