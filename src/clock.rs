@@ -109,6 +109,13 @@ impl IndexClock {
         EtcdIndex(self.settled.load(Ordering::Acquire))
     }
 
+    /// The same, without regard to writes at or below `floor` that are still under way.
+    pub fn settled_above(&self, floor: EtcdIndex) -> EtcdIndex {
+        let state = self.lock();
+        let first_open = state.open.range(floor.0 + 1..).next();
+        EtcdIndex(first_open.map_or(state.done, |first_open| state.done.min(first_open - 1)))
+    }
+
     /// Takes note of an index that was read, so that all later ones are above it. One that is
     /// too far ahead is refused: it would carry a broken clock's time on to every key.
     pub fn observe(&self, index: EtcdIndex) -> Result<(), TooFarAhead> {

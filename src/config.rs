@@ -71,6 +71,20 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_enum)]
     read_consistency: Option<ReadConsistency>,
 
+    /// Which events watchers are told of: those of this gateway's own writes, or none at all
+    /// [default: local on the embedded store, off on DynamoDB]
+    #[arg(long, env = "ETCDYNAMO_WATCH", value_enum)]
+    watch: Option<WatchKind>,
+
+    /// How many recent events are kept for watches that begin in the past.
+    #[arg(long, env = "ETCDYNAMO_WATCH_WINDOW", value_name = "COUNT", default_value = "1000")]
+    watch_window: usize,
+
+    /// How long a watch may have nothing to tell until it is ended, upon which clients ask again:
+    /// less than the idle timeout of a load balancer in between. 0: for ever.
+    #[arg(long, env = "ETCDYNAMO_WATCH_TIMEOUT_MS", value_name = "MS", default_value = "0")]
+    watch_timeout_ms: u64,
+
     /// The origins that browsers may come from, comma-separated; * for any.
     #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
     cors: String,
@@ -103,6 +117,16 @@ enum StoreKind {
     Dynamodb,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WatchKind {
+    /// The events of this gateway's own writes.
+    Local,
+    /// Those of all gateways on the table.
+    Streams,
+    /// None.
+    Off,
+}
+
 /// How fresh plain reads are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReadConsistency {
@@ -125,6 +149,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// The allowed origins; `None`: any.
     pub cors: Option<Vec<String>>,
+    /// How many events are kept for watches; `None`: there are no watches.
+    pub watch_window: Option<usize>,
+    /// How long a watch may be silent; `None`: for ever.
+    pub watch_timeout: Option<Duration>,
     /// How the log looks.
     pub log_format: LogFormat,
     /// What is logged.
@@ -196,6 +224,15 @@ impl Config {
         }
     }
 
+    /// What is allowed and may not be enough.
+    pub fn watch_hint(&self) -> Option<&'static str> {
+        let is_shared = matches!(self.store, StoreConfig::DynamoDb(_));
+        (is_shared && self.watch_window.is_some()).then_some(
+            "watchers are not told what other gateways write: --watch=local is for the only \
+             gateway on a table",
+        )
+    }
+
     /// What is allowed but hardly meant.
     pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
         let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
@@ -242,6 +279,9 @@ impl Flags {
         let listen = mistakes.check("listen-client-urls", urls::listen(&self.listen_client_urls));
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
+        let watch_window = self.watch_window(&store, &mut mistakes);
+        let watch_timeout =
+            (self.watch_timeout_ms > 0).then(|| Duration::from_millis(self.watch_timeout_ms));
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -253,6 +293,7 @@ impl Flags {
             Level::INFO
         });
         for (flag, is_zero) in [
+            ("watch-window", self.watch_window == 0),
             ("max-connections", self.max_connections == 0),
             ("request-timeout-ms", self.request_timeout_ms == 0),
         ] {
@@ -268,6 +309,8 @@ impl Flags {
             name: self.name,
             store,
             cors,
+            watch_window,
+            watch_timeout,
             log_format: self.log_format,
             log_level,
             max_connections,
@@ -313,6 +356,21 @@ impl Flags {
             create_table: self.create_table,
             read_consistency: self.read_consistency.unwrap_or(ReadConsistency::Strong),
         })
+    }
+
+    fn watch_window(&self, store: &StoreConfig, mistakes: &mut Mistakes) -> Option<usize> {
+        let by_default = match store {
+            StoreConfig::Embedded { .. } => WatchKind::Local,
+            StoreConfig::DynamoDb(_) => WatchKind::Off,
+        };
+        match self.watch.unwrap_or(by_default) {
+            WatchKind::Local => Some(self.watch_window),
+            WatchKind::Off => None,
+            WatchKind::Streams => {
+                mistakes.add("watch", "streams are not available yet");
+                None
+            }
+        }
     }
 
     fn refuse_table_flags(&self, mistakes: &mut Mistakes) {

@@ -37,6 +37,8 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
+        watch_window: Some(1000),
+        watch_timeout: None,
         log_format: LogFormat::Text,
         log_level: Level::INFO,
         max_connections: 4096,
@@ -109,6 +111,23 @@ fn origins() {
 }
 
 #[test]
+fn watches() {
+    for (args, window, timeout_ms) in [
+        (&["--watch=local", "--watch-window=7"][..], Some(7), None),
+        (&["--watch=off"], None, None),
+        (&["--watch-timeout-ms=55000"], Some(1000), Some(55_000)),
+        (&["--table=etcd"], None, None),
+        (&["--table=etcd", "--watch=local"], Some(1000), None),
+    ] {
+        let config = good(args);
+        assert_eq!(config.watch_window, window, "{args:?}");
+        assert_eq!(config.watch_timeout, timeout_ms.map(Duration::from_millis), "{args:?}");
+        let warns = args == ["--table=etcd", "--watch=local"];
+        assert_eq!(config.watch_hint().is_some(), warns, "{args:?}");
+    }
+}
+
+#[test]
 fn log_and_limits() {
     let config = good(&[
         "--log-format=json",
@@ -141,6 +160,8 @@ fn each_mistake_names_its_flag() {
         (&["--cors", "example.com"], "cors", "is no origin"),
         (&["--cors", "http://a/"], "cors", "no path"),
         (&["--log-level", "loud"], "log-level", "is none of"),
+        (&["--watch=streams"], "watch", "not available yet"),
+        (&["--watch-window=0"], "watch-window", "more than 0"),
         (&["--max-connections", "0"], "max-connections", "more than 0"),
         (&["--request-timeout-ms", "0"], "request-timeout-ms", "more than 0"),
         (&["--store=dynamodb"], "table", "table's name"),
@@ -186,7 +207,7 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn what_cannot_be_parsed_is_a_mistake_too_but_help_is_not() {
-    for args in [&["--nope"][..], &["--store=paper"], &["--max-connections=many"], &["stray"]] {
+    for args in [&["--nope"][..], &["--store=paper"], &["--watch=maybe"], &["stray"]] {
         assert_eq!(config(args).unwrap_err().exit_code, EXIT_USAGE, "{args:?}");
     }
     let help = config(&["--help"]).unwrap_err();

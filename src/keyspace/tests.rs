@@ -41,6 +41,8 @@ impl World {
         let config = Config {
             read_consistency: Consistency::Strong,
             request_timeout: Duration::from_secs(30),
+            watch_window: None,
+            scan_for_ttl: false,
         };
         Keyspace::open(store, clock, config).await.expect("the keyspace opens")
     }
