@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
 
 use crate::v2::{EtcdIndex, UnixMs};
 
@@ -65,6 +67,7 @@ pub struct IndexClock {
     max_drift_us: u64,
     state: Mutex<State>,
     settled: AtomicU64,
+    moved: Notify,
 }
 
 #[derive(Default)]
@@ -85,7 +88,13 @@ impl IndexClock {
     pub fn new(wall: Arc<dyn Clock>, max_drift_us: u64, floor: EtcdIndex) -> IndexClock {
         let start = wall.now_us().max(floor.0).max(1);
         let state = Mutex::new(State { last: start, done: start, open: BTreeSet::new() });
-        IndexClock { wall, max_drift_us, state, settled: AtomicU64::new(start) }
+        IndexClock {
+            wall,
+            max_drift_us,
+            state,
+            settled: AtomicU64::new(start),
+            moved: Notify::new(),
+        }
     }
 
     /// The wall clock's time.
@@ -116,6 +125,24 @@ impl IndexClock {
         EtcdIndex(first_open.map_or(state.done, |first_open| state.done.min(first_open - 1)))
     }
 
+    /// Waits until no write at or below this index is under way here, at most so long. Gives
+    /// whether it is so.
+    pub async fn settles(&self, index: EtcdIndex, at_most: Duration) -> bool {
+        let settled = async {
+            loop {
+                let moved = self.moved.notified();
+                tokio::pin!(moved);
+                // Before the look, so that nothing that happens after it is missed.
+                moved.as_mut().enable();
+                if self.settled() >= index {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        self.settled() >= index || tokio::time::timeout(at_most, settled).await.is_ok()
+    }
+
     /// Takes note of an index that was read, so that all later ones are above it. One that is
     /// too far ahead is refused: it would carry a broken clock's time on to every key.
     pub fn observe(&self, index: EtcdIndex) -> Result<(), TooFarAhead> {
@@ -144,6 +171,7 @@ impl IndexClock {
 
     fn publish(&self, state: &State) {
         self.settled.store(state.settled(), Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -274,6 +302,19 @@ mod tests {
         assert!(clock.settled() < slow_index);
         slow.happened();
         assert_eq!(clock.settled(), quick_index);
+    }
+
+    #[tokio::test]
+    async fn one_can_wait_for_an_index_to_settle() {
+        let (_, clock) = clock_at(1_000_000);
+        let ticket = clock.begin();
+        let index = ticket.index();
+        assert!(!clock.settles(index, Duration::from_millis(1)).await);
+        let wait = clock.settles(index, Duration::from_secs(60));
+        tokio::pin!(wait);
+        assert!(futures_util::poll!(wait.as_mut()).is_pending());
+        ticket.happened();
+        assert!(wait.await);
     }
 
     #[test]

@@ -15,8 +15,13 @@ use tracing::Level;
 
 use crate::telemetry::LogFormat;
 
+mod typed;
 mod urls;
+mod watch;
+use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
+pub use watch::WatchConfig;
+use watch::WatchFlags;
 
 /// The exit code of a configuration that makes no sense (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -39,9 +44,10 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_NAME", default_value = "default")]
     name: String,
 
-    /// Where the tree is kept [default: dynamodb if --table is given, else embedded]
-    #[arg(long, env = "ETCDYNAMO_STORE", value_enum)]
-    store: Option<StoreKind>,
+    /// Where the tree is kept: embedded or dynamodb
+    /// [default: dynamodb if --table is given, else embedded]
+    #[arg(long, env = "ETCDYNAMO_STORE")]
+    store: Option<Typed<StoreKind>>,
 
     /// The directory of the embedded store [default: etcdynamo.data]
     #[arg(long, env = "ETCDYNAMO_DATA_DIR", value_name = "DIR")]
@@ -67,31 +73,21 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_CREATE_TABLE")]
     create_table: bool,
 
-    /// How fresh a read is that does not say quorum=true; eventual ones cost half [default: strong]
-    #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_enum)]
-    read_consistency: Option<ReadConsistency>,
+    /// How fresh a read is that does not say quorum=true: strong, or eventual for half the cost
+    /// [default: strong]
+    #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_name = "CONSISTENCY")]
+    read_consistency: Option<Typed<ReadConsistency>>,
 
-    /// Which events watchers are told of: those of this gateway's own writes, or none at all
-    /// [default: local on the embedded store, off on DynamoDB]
-    #[arg(long, env = "ETCDYNAMO_WATCH", value_enum)]
-    watch: Option<WatchKind>,
-
-    /// How many recent events are kept for watches that begin in the past.
-    #[arg(long, env = "ETCDYNAMO_WATCH_WINDOW", value_name = "COUNT", default_value = "1000")]
-    watch_window: usize,
-
-    /// How long a watch may have nothing to tell until it is ended, upon which clients ask again:
-    /// less than the idle timeout of a load balancer in between. 0: for ever.
-    #[arg(long, env = "ETCDYNAMO_WATCH_TIMEOUT_MS", value_name = "MS", default_value = "0")]
-    watch_timeout_ms: u64,
+    #[command(flatten)]
+    watch: WatchFlags,
 
     /// The origins that browsers may come from, comma-separated; * for any.
     #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
     cors: String,
 
-    /// How lines of the log look.
-    #[arg(long, env = "ETCDYNAMO_LOG_FORMAT", value_enum, default_value = "text")]
-    log_format: LogFormat,
+    /// How lines of the log look: text or json.
+    #[arg(long, env = "ETCDYNAMO_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: Typed<LogFormat>,
 
     /// The least level that is logged: error, warn, info, debug or trace.
     #[arg(long, env = "ETCDYNAMO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
@@ -99,32 +95,22 @@ struct Flags {
 
     /// How many connections may be open at once.
     #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
-    max_connections: usize,
+    max_connections: Typed<usize>,
 
     /// How long a request may take until its client gets an error.
     #[arg(long, env = "ETCDYNAMO_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "5000")]
-    request_timeout_ms: u64,
+    request_timeout_ms: Typed<u64>,
 
     /// How long requests that are under way get when the server is stopped.
     #[arg(long, env = "ETCDYNAMO_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     #[arg(default_value = "20000")]
-    shutdown_timeout_ms: u64,
+    shutdown_timeout_ms: Typed<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum StoreKind {
     Embedded,
     Dynamodb,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WatchKind {
-    /// The events of this gateway's own writes.
-    Local,
-    /// Those of all gateways on the table.
-    Streams,
-    /// None.
-    Off,
 }
 
 /// How fresh plain reads are.
@@ -134,6 +120,24 @@ pub enum ReadConsistency {
     Strong,
     /// They may be behind by a moment, and cost half.
     Eventual,
+}
+
+impl Readable for StoreKind {
+    fn read(text: &str) -> Result<StoreKind, String> {
+        one_of(text)
+    }
+}
+
+impl Readable for ReadConsistency {
+    fn read(text: &str) -> Result<ReadConsistency, String> {
+        one_of(text)
+    }
+}
+
+impl Readable for LogFormat {
+    fn read(text: &str) -> Result<LogFormat, String> {
+        one_of(text)
+    }
 }
 
 /// What is meant.
@@ -149,10 +153,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The allowed origins; `None`: any.
     pub cors: Option<Vec<String>>,
-    /// How many events are kept for watches; `None`: there are no watches.
-    pub watch_window: Option<usize>,
-    /// How long a watch may be silent; `None`: for ever.
-    pub watch_timeout: Option<Duration>,
+    /// How watches behave.
+    pub watch: WatchConfig,
     /// How the log looks.
     pub log_format: LogFormat,
     /// What is logged.
@@ -224,24 +226,16 @@ impl Config {
         }
     }
 
-    /// What is allowed and may not be enough.
-    pub fn watch_hint(&self) -> Option<&'static str> {
-        let is_shared = matches!(self.store, StoreConfig::DynamoDb(_));
-        (is_shared && self.watch_window.is_some()).then_some(
-            "watchers are not told what other gateways write: --watch=local is for the only \
-             gateway on a table",
-        )
-    }
-
     /// What is allowed but hardly meant.
-    pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
+    pub fn hints(&self, bound: &[SocketAddr]) -> Vec<&'static str> {
         let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
         let hidden = self.advertise.is_empty() && is_anywhere;
-        hidden.then_some(
+        let unreachable = hidden.then_some(
             "clients are told to connect to an address that means every interface: set \
              --advertise-client-urls to URLs they can reach, or etcdctl and other clients that \
              ask for the members will not work from elsewhere",
-        )
+        );
+        unreachable.into_iter().chain(self.watch.hint(&self.store)).collect()
     }
 }
 
@@ -279,9 +273,7 @@ impl Flags {
         let listen = mistakes.check("listen-client-urls", urls::listen(&self.listen_client_urls));
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
-        let watch_window = self.watch_window(&store, &mut mistakes);
-        let watch_timeout =
-            (self.watch_timeout_ms > 0).then(|| Duration::from_millis(self.watch_timeout_ms));
+        let watch = self.watch.meaning(&store, &mut mistakes);
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -292,39 +284,45 @@ impl Flags {
             mistakes.add("log-level", what);
             Level::INFO
         });
+        let log_format = self.log_format.or(LogFormat::Text, "log-format", &mut mistakes);
+        let max_connections = self.max_connections.or(1, "max-connections", &mut mistakes);
+        let request_timeout_ms = self.request_timeout_ms.or(1, "request-timeout-ms", &mut mistakes);
+        let shutdown_timeout_ms =
+            self.shutdown_timeout_ms.or(0, "shutdown-timeout-ms", &mut mistakes);
         for (flag, is_zero) in [
-            ("watch-window", self.watch_window == 0),
-            ("max-connections", self.max_connections == 0),
-            ("request-timeout-ms", self.request_timeout_ms == 0),
+            ("max-connections", max_connections == 0),
+            ("request-timeout-ms", request_timeout_ms == 0),
         ] {
             if is_zero {
                 mistakes.add(flag, "must be more than 0");
             }
         }
         // What a semaphore can count; more sockets than this no process has.
-        let max_connections = self.max_connections.min(1 << 20);
+        let max_connections = max_connections.min(1 << 20);
         let config = Config {
             listen,
             advertise,
             name: self.name,
             store,
             cors,
-            watch_window,
-            watch_timeout,
-            log_format: self.log_format,
+            watch,
+            log_format,
             log_level,
             max_connections,
-            request_timeout: Duration::from_millis(self.request_timeout_ms),
-            shutdown_timeout: Duration::from_millis(self.shutdown_timeout_ms),
+            request_timeout: Duration::from_millis(request_timeout_ms),
+            shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
     fn store(&self, mistakes: &mut Mistakes) -> StoreConfig {
-        let is_dynamodb = match self.store {
-            Some(kind) => kind == StoreKind::Dynamodb,
-            None => self.table.is_some(),
-        };
+        let implied = if self.table.is_some() { StoreKind::Dynamodb } else { StoreKind::Embedded };
+        let named = self.store.clone().map(|kind| kind.or(implied, "store", mistakes));
+        let is_dynamodb = named.unwrap_or(implied) == StoreKind::Dynamodb;
+        let strong = ReadConsistency::Strong;
+        let read_consistency = self.read_consistency.clone();
+        let read_consistency =
+            read_consistency.map_or(strong, |how| how.or(strong, "read-consistency", mistakes));
         if !is_dynamodb {
             self.refuse_table_flags(mistakes);
             let data_dir = self.data_dir.clone().unwrap_or_else(|| "etcdynamo.data".into());
@@ -354,23 +352,8 @@ impl Flags {
             region: self.region.clone(),
             endpoint_url: self.endpoint_url.clone(),
             create_table: self.create_table,
-            read_consistency: self.read_consistency.unwrap_or(ReadConsistency::Strong),
+            read_consistency,
         })
-    }
-
-    fn watch_window(&self, store: &StoreConfig, mistakes: &mut Mistakes) -> Option<usize> {
-        let by_default = match store {
-            StoreConfig::Embedded { .. } => WatchKind::Local,
-            StoreConfig::DynamoDb(_) => WatchKind::Off,
-        };
-        match self.watch.unwrap_or(by_default) {
-            WatchKind::Local => Some(self.watch_window),
-            WatchKind::Off => None,
-            WatchKind::Streams => {
-                mistakes.add("watch", "streams are not available yet");
-                None
-            }
-        }
     }
 
     fn refuse_table_flags(&self, mistakes: &mut Mistakes) {
@@ -382,7 +365,7 @@ impl Flags {
             ("create-table", self.create_table),
             ("read-consistency", self.read_consistency.is_some()),
         ];
-        let what = match self.store {
+        let what = match &self.store {
             Some(_) => "belongs to DynamoDB, and --store is embedded",
             None => "belongs to DynamoDB: name its --table",
         };

@@ -1,7 +1,7 @@
 """The DynamoDB half of the bench: etcdynamo on a dynoxide table beside a bare loop of the AWS SDK.
 
 The loop (sdk-loop, a package of its own) makes the single call that etcdynamo should make for the same request: a
-consistent GetItem for a GET, a conditional PutItem for a PUT on an existing key. So the ratio of CPU is the price of
+consistent GetItem for a GET, a conditional UpdateItem for a PUT on an existing key. So the ratio of CPU is the price of
 being an etcd server, whatever the engine behind costs.
 """
 
@@ -41,9 +41,9 @@ def build_loop():
 
 
 def run_loop(program, endpoint, call, seconds):
-    """The loop's own measurement of itself."""
+    """The loop's own measurement of itself, on etcdynamo's table beside etcdynamo's keys."""
     done = subprocess.run(
-        [program, endpoint, call, str(CLIENTS), str(seconds)],
+        [program, endpoint, targets.TABLE, call, str(CLIENTS), str(seconds)],
         env={**os.environ, **targets.AWS_ENV},
         stdin=subprocess.DEVNULL,
         capture_output=True,

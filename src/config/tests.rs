@@ -37,8 +37,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
-        watch_window: Some(1000),
-        watch_timeout: None,
+        watch: WatchConfig { window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
         max_connections: 4096,
@@ -73,9 +72,9 @@ fn what_is_advertised() {
     assert_eq!(given.advertised(&bound), ["https://etcd.example.com", "http://10.0.0.1:2379"]);
 
     let everywhere: [SocketAddr; 1] = ["0.0.0.0:2379".parse().unwrap()];
-    assert!(good(&[]).hint(&bound).is_none());
-    assert!(given.hint(&everywhere).is_none());
-    assert!(good(&[]).hint(&everywhere).unwrap().contains("--advertise-client-urls"));
+    assert!(good(&[]).hints(&bound).is_empty());
+    assert!(given.hints(&everywhere).is_empty());
+    assert!(good(&[]).hints(&everywhere)[0].contains("--advertise-client-urls"));
 }
 
 #[test]
@@ -120,10 +119,10 @@ fn watches() {
         (&["--table=etcd", "--watch=local"], Some(1000), None),
     ] {
         let config = good(args);
-        assert_eq!(config.watch_window, window, "{args:?}");
-        assert_eq!(config.watch_timeout, timeout_ms.map(Duration::from_millis), "{args:?}");
+        assert_eq!(config.watch.window, window, "{args:?}");
+        assert_eq!(config.watch.timeout, timeout_ms.map(Duration::from_millis), "{args:?}");
         let warns = args == ["--table=etcd", "--watch=local"];
-        assert_eq!(config.watch_hint().is_some(), warns, "{args:?}");
+        assert_eq!(!config.hints(&[]).is_empty(), warns, "{args:?}");
     }
 }
 
@@ -161,6 +160,9 @@ fn each_mistake_names_its_flag() {
         (&["--cors", "http://a/"], "cors", "no path"),
         (&["--log-level", "loud"], "log-level", "is none of"),
         (&["--watch=streams"], "watch", "not available yet"),
+        (&["--watch=maybe"], "watch", "is none of"),
+        (&["--watch-window=few"], "watch-window", "is no number"),
+        (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),
         (&["--watch-window=0"], "watch-window", "more than 0"),
         (&["--max-connections", "0"], "max-connections", "more than 0"),
         (&["--request-timeout-ms", "0"], "request-timeout-ms", "more than 0"),
@@ -207,7 +209,7 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn what_cannot_be_parsed_is_a_mistake_too_but_help_is_not() {
-    for args in [&["--nope"][..], &["--store=paper"], &["--watch=maybe"], &["stray"]] {
+    for args in [&["--nope"][..], &["--store=paper"], &["--max-connections=many"], &["stray"]] {
         assert_eq!(config(args).unwrap_err().exit_code, EXIT_USAGE, "{args:?}");
     }
     let help = config(&["--help"]).unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -12,47 +13,70 @@ use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Node, Read, UnixMs, m
 /// How many top-level directories a recursive read of the root lists side by side.
 const PARALLEL_SUBTREES: usize = 16;
 
+/// How often a store that costs nothing is read until the answer's index covers the answer.
+const LOCAL_ATTEMPTS: u32 = 3;
+
+/// How long an answer waits for writes under way that its index has to cover.
+const SETTLE_LIMIT: Duration = Duration::from_millis(100);
+
+/// What a read shows.
+struct Found {
+    node: Node,
+    /// The highest modifiedIndex in it.
+    newest: EtcdIndex,
+}
+
 impl<S: Store> Keyspace<S> {
     /// Answers a read. `floor` is the index that was settled before it.
+    ///
+    /// The index of the answer covers all that the answer shows, as in etcd, where that can be had
+    /// without a second call to a store that costs. It is never ahead of a write that the answer
+    /// does not show: whoever watches from the next index on misses nothing.
     pub(super) async fn answer_read(&self, read: &Read, floor: EtcdIndex) -> Result<Answer, Error> {
-        let consistency =
-            if read.quorum { Consistency::Strong } else { self.config.read_consistency };
         self.check_key(&read.key)?;
-        let outcome = self.find_node(read, consistency, floor).await;
-        let (node, index) = outcome.map_err(|error| error.at_store(floor))?;
-        Ok(Answer { event: Event::get(node), index })
+        let mut floor = floor;
+        let mut attempts = if self.store.limits().is_remote { 1 } else { LOCAL_ATTEMPTS };
+        loop {
+            let found = self.find_node(read).await.map_err(|error| error.at_store(floor))?;
+            attempts -= 1;
+            if found.newest > floor && self.clock.settles(found.newest, SETTLE_LIMIT).await {
+                // One file alone is the state of its own index.
+                if !found.node.dir {
+                    floor = found.newest;
+                } else if attempts > 0 {
+                    floor = self.clock.settled();
+                    continue;
+                }
+            }
+            return Ok(Answer { event: Event::get(found.node), index: floor });
+        }
     }
 
-    async fn find_node(
-        &self,
-        read: &Read,
-        consistency: Consistency,
-        floor: EtcdIndex,
-    ) -> Result<(Node, EtcdIndex), Error> {
+    async fn find_node(&self, read: &Read) -> Result<Found, Error> {
+        let consistency =
+            if read.quorum { Consistency::Strong } else { self.config.read_consistency };
         let now = self.clock.now();
-        let top = if read.key.is_root() {
-            Node::root()
-        } else {
+        let mut newest = EtcdIndex(0);
+        let mut top = Node::root();
+        if !read.key.is_root() {
             let item = self.get_live(&read.key, consistency, now).await?;
             // A gateway's clock that is far ahead must not hide what is there: reads go on.
             let _ = self.observe(&item);
-            if !item.is_dir() {
-                // One node alone is as new as its index says, whatever else is under way.
-                let index = floor.max(self.clock.settled().min(item.modified));
-                return Ok((item.node(now), index));
-            }
+            newest = item.modified;
+            top = item.node(now);
             if item.stamp().is_none() {
-                return Ok((item.node(now), floor));
+                return Ok(Found { node: top, newest });
             }
-            item.node(now)
-        };
+        }
         let levels = if read.recursive {
             self.subtree(&read.key, consistency, now).await?
         } else {
             vec![self.shown_level(&read.key, read.key.depth() + 1, consistency, now).await?]
         };
-        let node = Node { nodes: assemble(&levels, &read.key, read.sorted, now), ..top };
-        Ok((node, floor))
+        let shown = levels.iter().flatten().map(|item| item.modified);
+        let newest = shown.max().map_or(newest, |index| index.max(newest));
+        let nodes = assemble(&levels, &read.key, read.sorted, now);
+        Ok(Found { node: Node { nodes, ..top }, newest })
     }
 
     /// The item of a node that is there, or etcd's error that says what is missing.
@@ -172,20 +196,27 @@ fn has_children(item: &Item) -> bool {
 /// Builds the tree of a listing. Nodes whose directory is not shown are left out: those of hidden
 /// directories, and those that were created or removed while the levels were read.
 fn assemble(levels: &[Vec<Arc<Item>>], top: &Key, sorted: bool, now: UnixMs) -> Vec<Node> {
-    let mut children: HashMap<&[u8], Vec<Node>> = HashMap::new();
+    let mut below: HashMap<&[u8], Vec<Node>> = HashMap::new();
     for level in levels.iter().rev() {
         let mut parents: HashMap<&[u8], Vec<Node>> = HashMap::new();
-        for item in level {
-            let mut node = item.node(now);
-            node.nodes = children.remove(item.key.as_bytes()).unwrap_or_default();
-            parents.entry(parent_path(&item.key)).or_default().push(node);
+        // A level mostly comes in order, and so with the children of one directory together.
+        for siblings in level.chunk_by(|a, b| parent_path(&a.key) == parent_path(&b.key)) {
+            let Some(first) = siblings.first() else { continue };
+            let nodes = siblings.iter().map(|item| {
+                let mut node = item.node(now);
+                if node.dir {
+                    node.nodes = below.remove(item.key.as_bytes()).unwrap_or_default();
+                }
+                node
+            });
+            parents.entry(parent_path(&first.key)).or_default().extend(nodes);
         }
         if sorted {
             parents.values_mut().for_each(|nodes| nodes.sort_by(|a, b| a.key.cmp(&b.key)));
         }
-        children = parents;
+        below = parents;
     }
-    children.remove(top.as_bytes()).unwrap_or_default()
+    below.remove(top.as_bytes()).unwrap_or_default()
 }
 
 fn parent_path(key: &Key) -> &[u8] {

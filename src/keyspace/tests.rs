@@ -1,6 +1,8 @@
 //! The service on a store in memory, with a wall clock that stands still until it is moved: what
 //! it answers, what it does when outcomes are lost, and what is left when it is killed.
 
+mod costs;
+
 use std::sync::Arc;
 
 use super::*;
@@ -240,7 +242,7 @@ async fn what_is_too_large_is_refused_by_the_name_of_the_limit() {
         item_bytes: 50,
         commit_ops: 100,
         commit_bytes: 1000,
-        loses_outcomes: false,
+        is_remote: false,
         name: "a small store",
     };
     let store = Faults::new(world.store.clone(), |_, _| Fault::None).with_limits(limits);
@@ -329,7 +331,7 @@ async fn a_removal_whose_reply_is_lost_still_shows_what_was_removed() {
 
 /// The limits of a store in which three nodes need more than one commit.
 fn narrow(store: Faults<Embedded>) -> Faults<Embedded> {
-    let limits = Limits { commit_ops: 4, loses_outcomes: true, ..store.limits() };
+    let limits = Limits { commit_ops: 4, is_remote: true, ..store.limits() };
     store.with_limits(limits)
 }
 

@@ -41,8 +41,8 @@ impl<S: Store> Keyspace<S> {
 
     /// Carries out a write when its turn has come. `None`: there was nothing left to do.
     async fn run(&self, write: &Write) -> Result<Option<Event>, Error> {
-        let loses_outcomes = self.store.limits().loses_outcomes;
-        let _turn = if loses_outcomes { Some(self.turns.wait(&write.key).await) } else { None };
+        let is_remote = self.store.limits().is_remote;
+        let _turn = if is_remote { Some(self.turns.wait(&write.key).await) } else { None };
         self.run_in_turn(write).await
     }
 

@@ -36,9 +36,9 @@ pub struct Limits {
     pub commit_ops: usize,
     /// What the items of one commit may measure together, in bytes.
     pub commit_bytes: usize,
-    /// Whether the outcome of a commit can get lost on the way, so that at most one write of a
-    /// key may be under way at a time.
-    pub loses_outcomes: bool,
+    /// Whether calls go over a network: they cost, and the outcome of a commit can get lost on
+    /// the way, so that at most one write of a key may be under way at a time.
+    pub is_remote: bool,
     /// What the limits are called, for the errors that name them.
     pub name: &'static str,
 }

@@ -93,6 +93,19 @@ fn check_success(request: &Request, answer: &Answer) -> Result<(), String> {
         Some(written) if is_write && written != index => {
             Err(format!("modifiedIndex is {written}, X-Etcd-Index {index}"))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `X-Etcd-Index` covers the node that is shown. That holds where nobody else writes
+/// what is read; under concurrent writes a server may say an earlier index, never a later one.
+///
+/// # Errors
+/// The node is newer than the header.
+pub(super) fn check_covered(answer: &Answer) -> Result<(), String> {
+    let index = answer.head.number("X-Etcd-Index").unwrap_or_default();
+    let shown = answer.json().ok().and_then(|json| json.number("node.modifiedIndex"));
+    match shown {
         Some(shown) if shown > index => {
             Err(format!("modifiedIndex {shown} is above X-Etcd-Index {index}"))
         }

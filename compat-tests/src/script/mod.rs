@@ -221,7 +221,8 @@ impl Exchange {
         for line in &self.answer_headers {
             compare_header(line, answer, &directory)?;
         }
-        check_answer(request, answer)
+        check_answer(request, answer)?;
+        check::check_covered(answer)
     }
 }
 

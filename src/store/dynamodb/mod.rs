@@ -93,6 +93,12 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
+    /// A store for tests on an engine in this process.
+    #[cfg(test)]
+    pub(crate) async fn in_process(meter: Meter) -> DynamoDbStore {
+        engine::Engine::new().store(meter).await
+    }
+
     /// Connects, and verifies (or, where the configuration says so, creates) the table.
     pub async fn open(config: &DynamoDbConfig, meter: Meter) -> Result<DynamoDbStore, OpenError> {
         let client = client::build(config).await.map_err(OpenError::Client)?;
@@ -136,7 +142,7 @@ impl Store for DynamoDbStore {
             commit_ops: commit::TRANSACTION,
             // A transaction takes 4 MB; this leaves room for what is not counted.
             commit_bytes: 3_500_000,
-            loses_outcomes: true,
+            is_remote: true,
             name: "a DynamoDB item (400 KB)",
         }
     }

@@ -149,7 +149,7 @@ impl Store for Embedded {
             item_bytes: ITEM_BYTES,
             commit_ops: usize::MAX,
             commit_bytes: usize::MAX,
-            loses_outcomes: false,
+            is_remote: false,
             name: "the embedded store",
         }
     }

@@ -1,25 +1,31 @@
 //! Makes one kind of DynamoDB call, from several tasks at once, for some seconds, and says what it cost this process.
 //!
-//!     sdk-loop ENDPOINT get|put CLIENTS SECONDS
+//!     sdk-loop ENDPOINT TABLE get|put CLIENTS SECONDS
 //!
-//! `get` is a consistent `GetItem`; `put` a `PutItem` on the condition that a live item with a smaller index is
-//! there, giving back the item before: the single calls that etcdynamo makes for the same requests, and nothing else.
+//! `get` is a consistent `GetItem`; `put` an `UpdateItem` on the condition that a live item with a smaller index is
+//! there, giving back the item before: the single calls that etcdynamo makes for the same requests, as seen on its
+//! wire, and nothing else.
+//! The table is etcdynamo's own, since a stream or an index makes a write dearer; the keys are a keyspace of its own.
 //! It prints one JSON object. It is not a client of etcdynamo, and shares no code with it.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue,
-    ReturnValuesOnConditionCheckFailure, ScalarAttributeType,
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 use aws_smithy_http_client::{Builder, tls};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const TABLE: &str = "etcdynamo-sdk-loop";
+type Item = HashMap<String, AttributeValue>;
+
+const CONDITION: &str = "(attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) \
+    AND attribute_exists(v) AND attribute_not_exists(r) AND (attribute_not_exists(e) OR e > :x)";
 /// The kernel's clock ticks a second, as `/proc/self/stat` counts them on every Linux that matters here.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -32,8 +38,8 @@ enum Call {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [endpoint, call, clients, seconds] = words.as_slice() else {
-        return Err("usage: sdk-loop ENDPOINT get|put CLIENTS SECONDS".into());
+    let [endpoint, table, call, clients, seconds] = words.as_slice() else {
+        return Err("usage: sdk-loop ENDPOINT TABLE get|put CLIENTS SECONDS".into());
     };
     let call = match call.as_str() {
         "get" => Call::Get,
@@ -44,11 +50,11 @@ async fn main() -> Result<(), Failure> {
     let length = Duration::from_secs(seconds.parse()?);
 
     let client = connect(endpoint);
-    fill(&client, clients).await?;
+    fill(&client, table, clients).await?;
 
     let (began, used) = (Instant::now(), cpu_seconds()?);
     let tasks: Vec<_> = (0..clients)
-        .map(|task| tokio::spawn(repeat(client.clone(), call, task, began + length)))
+        .map(|task| tokio::spawn(repeat(client.clone(), table.clone(), call, task, began + length)))
         .collect();
     let mut latencies = Vec::new();
     for task in tasks {
@@ -72,35 +78,10 @@ fn connect(endpoint: &str) -> Client {
     Client::from_conf(config)
 }
 
-/// Makes the table where it is missing, and puts the key of every task back to index 1.
-async fn fill(client: &Client, clients: u64) -> Result<(), Failure> {
-    let attribute = |name: &str| {
-        AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-    };
-    let key =
-        |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-    let made = client
-        .create_table()
-        .table_name(TABLE)
-        .billing_mode(BillingMode::PayPerRequest)
-        .attribute_definitions(attribute("p")?)
-        .attribute_definitions(attribute("s")?)
-        .key_schema(key("p", KeyType::Hash)?)
-        .key_schema(key("s", KeyType::Range)?)
-        .send()
-        .await;
-    if let Err(failure) = made {
-        let failure = failure.into_service_error();
-        if !failure.is_resource_in_use_exception() {
-            return Err(failure.into());
-        }
-    }
+/// Puts the key of every task back to index 1.
+async fn fill(client: &Client, table: &str, clients: u64) -> Result<(), Failure> {
     for task in 0..clients {
-        let [(p, partition), (s, sort)] = item_key(task);
-        let put = client.put_item().table_name(TABLE).item(p, partition).item(s, sort);
+        let put = client.put_item().table_name(table).set_item(Some(item_key(task)));
         put.item("v", value()).item("c", number(1)).item("m", number(1)).send().await?;
     }
     Ok(())
@@ -110,6 +91,7 @@ async fn fill(client: &Client, clients: u64) -> Result<(), Failure> {
 /// in microseconds.
 async fn repeat(
     client: Client,
+    table: String,
     call: Call,
     task: u64,
     deadline: Instant,
@@ -121,47 +103,47 @@ async fn repeat(
         }
         let began = Instant::now();
         match call {
-            Call::Get => get(&client, task).await?,
-            Call::Put => put(&client, task, index).await?,
+            Call::Get => get(&client, &table, task).await?,
+            Call::Put => put(&client, &table, task, index).await?,
         }
         latencies.push(u64::try_from(began.elapsed().as_micros())?);
     }
     Ok(latencies)
 }
 
-async fn get(client: &Client, task: u64) -> Result<(), Failure> {
-    let [(p, partition), (s, sort)] = item_key(task);
-    let call = client.get_item().table_name(TABLE).key(p, partition).key(s, sort);
-    let answer = call.consistent_read(true).send().await?;
+async fn get(client: &Client, table: &str, task: u64) -> Result<(), Failure> {
+    let call = client.get_item().table_name(table).set_key(Some(item_key(task)));
+    let call = call.consistent_read(true).return_consumed_capacity(ReturnConsumedCapacity::Total);
+    let answer = call.send().await?;
     answer.item.map(drop).ok_or_else(|| "an item is missing".into())
 }
 
-async fn put(client: &Client, task: u64, index: u64) -> Result<(), Failure> {
-    let [(p, partition), (s, sort)] = item_key(task);
+async fn put(client: &Client, table: &str, task: u64, index: u64) -> Result<(), Failure> {
     client
-        .put_item()
-        .table_name(TABLE)
-        .item(p, partition)
-        .item(s, sort)
-        .item("v", value())
-        .item("c", number(index))
-        .item("m", number(index))
-        .item("a", AttributeValue::S("set".to_owned()))
-        .item("w", AttributeValue::S(format!("{index:032x}")))
-        .condition_expression("attribute_exists(v) AND m < :m")
-        .expression_attribute_values(":m", number(index))
+        .update_item()
+        .table_name(table)
+        .set_key(Some(item_key(task)))
+        .update_expression("SET v = :v, c = :i, m = :i, w0 = :w, a = :a REMOVE d, k, e, t, r, b, g")
+        .condition_expression(CONDITION)
+        .expression_attribute_values(":v", value())
+        .expression_attribute_values(":i", number(index))
+        .expression_attribute_values(":w", AttributeValue::B(Blob::new(index.to_be_bytes())))
+        .expression_attribute_values(":a", AttributeValue::S("set".to_owned()))
+        .expression_attribute_values(":x", number(index))
         .return_values(ReturnValue::AllOld)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+        .return_consumed_capacity(ReturnConsumedCapacity::Total)
         .send()
         .await?;
     Ok(())
 }
 
-fn item_key(task: u64) -> [(&'static str, AttributeValue); 2] {
-    [
-        ("p", AttributeValue::S("etcdynamo/bench".to_owned())),
-        ("s", AttributeValue::S(format!("0003/bench/known/{task:03}"))),
-    ]
+fn item_key(task: u64) -> Item {
+    let text = |text: String| AttributeValue::S(text);
+    Item::from([
+        ("pk".to_owned(), text("sdk-loop/bench".to_owned())),
+        ("sk".to_owned(), text(format!("003/bench/known/{task:03}"))),
+    ])
 }
 
 fn number(n: u64) -> AttributeValue {
