@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -19,8 +19,9 @@ use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Operation, Seen, Unix
 /// How many expiries are under way side by side.
 const PARALLEL_EXPIRIES: usize = 64;
 
-/// How long to wait after the store had no answer.
+/// How long to wait after an expiry failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE_MS: i64 = 1000;
 
 /// How long to sleep at most: the wall clock may be set anew.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -34,15 +35,28 @@ pub(super) struct TtlFiles {
 
 #[derive(Debug, Default)]
 struct Noted {
-    versions: HashMap<Key, Seen>,
-    by_expiration: BTreeSet<(UnixMs, Key)>,
+    versions: HashMap<Key, Version>,
+    by_due: BTreeSet<(UnixMs, Key)>,
+}
+
+/// A file with a TTL, as it was noted.
+#[derive(Debug, Clone, Copy)]
+struct Version {
+    seen: Seen,
+    /// When it is to be removed: at its expiration, or later where that failed.
+    due: UnixMs,
 }
 
 impl Noted {
     fn remove(&mut self, key: &Key) {
-        if let Some(seen) = self.versions.remove(key) {
-            self.by_expiration.remove(&(seen.expiration, key.clone()));
+        if let Some(version) = self.versions.remove(key) {
+            self.by_due.remove(&(version.due, key.clone()));
         }
+    }
+
+    fn insert(&mut self, key: &Key, version: Version) {
+        self.versions.insert(key.clone(), version);
+        self.by_due.insert((version.due, key.clone()));
     }
 }
 
@@ -50,38 +64,40 @@ impl TtlFiles {
     /// Notes the latest version of a node: a file that expires, or something else.
     fn note(&self, key: &Key, modified: EtcdIndex, expiration: Option<UnixMs>) {
         let mut noted = self.lock();
-        if noted.versions.get(key).is_some_and(|known| known.modified > modified) {
+        if noted.versions.get(key).is_some_and(|known| known.seen.modified > modified) {
             return;
         }
         noted.remove(key);
         let Some(expiration) = expiration else { return };
-        noted.versions.insert(key.clone(), Seen { modified, expiration });
-        noted.by_expiration.insert((expiration, key.clone()));
-        if noted.by_expiration.first().is_some_and(|(_, first)| first == key) {
+        noted.insert(key, Version { seen: Seen { modified, expiration }, due: expiration });
+        if noted.by_due.first().is_some_and(|(_, first)| first == key) {
             self.sooner.notify_one();
         }
     }
 
-    /// Forgets a version, unless a later one was noted.
-    fn forget(&self, key: &Key, was: Seen) {
+    /// Forgets a version, or postpones it; unless a later one was noted.
+    fn settle(&self, key: &Key, seen: Seen, postponed_to: Option<UnixMs>) {
         let mut noted = self.lock();
-        if noted.versions.get(key) == Some(&was) {
+        if noted.versions.get(key).is_some_and(|version| version.seen == seen) {
             noted.remove(key);
+            if let Some(due) = postponed_to {
+                noted.insert(key, Version { seen, due });
+            }
         }
     }
 
     /// The first files that are overdue, in the order of their expirations.
     fn overdue(&self, now: UnixMs) -> Vec<(Key, Seen)> {
         let noted = self.lock();
-        let overdue = noted.by_expiration.iter().take_while(|(expiration, _)| *expiration <= now);
-        let versions = overdue
-            .take(PARALLEL_EXPIRIES)
-            .filter_map(|(_, key)| noted.versions.get(key).map(|seen| (key.clone(), *seen)));
+        let overdue = noted.by_due.iter().take_while(|(due, _)| *due <= now);
+        let versions = overdue.take(PARALLEL_EXPIRIES).filter_map(|(_, key)| {
+            noted.versions.get(key).map(|version| (key.clone(), version.seen))
+        });
         versions.collect()
     }
 
     fn next(&self) -> Option<UnixMs> {
-        self.lock().by_expiration.first().map(|(expiration, _)| *expiration)
+        self.lock().by_due.first().map(|(due, _)| *due)
     }
 
     fn lock(&self) -> MutexGuard<'_, Noted> {
@@ -173,11 +189,12 @@ impl<S: Store> Keyspace<S> {
         if !keys.is_empty() {
             let items = self.store.get_many(&keys).await.map_err(|e| store_failed(&e))?;
             // They begin, and so get their indexes, in this order.
-            stream::iter(overdue.into_iter().zip(items))
+            let expired: Vec<Result<(), Error>> = stream::iter(overdue.into_iter().zip(items))
                 .map(|((key, seen), item)| self.expire_file(key, seen, item))
                 .buffered(PARALLEL_EXPIRIES)
-                .try_collect::<Vec<()>>()
-                .await?;
+                .collect()
+                .await;
+            expired.into_iter().collect::<Result<(), Error>>()?;
         }
         let Some(next) = self.ttl_files.next() else { return Ok(LONGEST_SLEEP) };
         let left_ms = u64::try_from(next.0.saturating_sub(self.clock.now().0)).unwrap_or(0);
@@ -190,16 +207,16 @@ impl<S: Store> Keyspace<S> {
         seen: Seen,
         item: Option<Arc<Item>>,
     ) -> Result<(), Error> {
-        if let Some(item) = &item {
-            self.observe(item)?;
-        }
         let mut known = Known::default();
         known.see(key.clone(), item);
         let write = Write { key, operation: Operation::Expire(seen) };
-        if self.run_knowing(&write, known).await?.is_some() {
+        let outcome = self.run_knowing(&write, known).await;
+        if matches!(outcome, Ok(Some(_))) {
             self.counters.count_expired();
         }
-        self.ttl_files.forget(&write.key, seen);
-        Ok(())
+        // One that cannot be removed must not be in the way of the others.
+        let retry_at = || self.clock.now().plus_ms(RETRY_PAUSE_MS);
+        self.ttl_files.settle(&write.key, seen, outcome.is_err().then(retry_at));
+        outcome.map(|_| ())
     }
 }

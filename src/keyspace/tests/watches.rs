@@ -293,7 +293,11 @@ async fn expiries_go_on_after_the_store_failed() {
     let mut watcher = begin(&gateway, of("/t", None)).await;
     world.wall.advance_ms(5_000);
     let _house = keep_house(&gateway);
-    pass(Duration::from_secs(3)).await;
+    for _ in 0..3 {
+        pass(Duration::from_millis(1100)).await;
+        world.wall.advance_ms(1100);
+    }
+    pass(Duration::from_millis(1100)).await;
     assert_eq!(next(&mut watcher).await.action, Action::Expire);
 }
 
