@@ -145,7 +145,13 @@ async fn serve<S: Store>(
     let wall: Arc<dyn Clock> = Arc::new(SystemClock);
     let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, floor));
     let request_timeout = config.request_timeout;
-    let of_keyspace = keyspace::Config { read_consistency, request_timeout };
+    let watch_window = config.watch.window;
+    // On DynamoDB the table's own TTL removes files, and nobody pays for it, unless somebody is to
+    // be told.
+    let scan_for_ttl =
+        watch_window.is_some() || matches!(config.store, StoreConfig::Embedded { .. });
+    let of_keyspace =
+        keyspace::Config { read_consistency, request_timeout, watch_window, scan_for_ttl };
     let keyspace = Keyspace::open(store, clock, of_keyspace)
         .await
         .map_err(|error| StartError::new("cannot open the keyspace", error))?;
@@ -173,7 +179,7 @@ async fn serve_keys<K: Keys>(
 ) -> Result<(), StartError> {
     let bound: Vec<SocketAddr> =
         listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    if let Some(hint) = config.hint(&bound) {
+    for hint in config.hints(&bound) {
         tracing::warn!("{hint}");
     }
     let client_urls = config.advertised(&bound);
@@ -187,6 +193,7 @@ async fn serve_keys<K: Keys>(
         body_budget_bytes: BODY_BUDGET_BYTES,
         header_timeout: HEADER_TIMEOUT,
         request_timeout: config.request_timeout + ANSWER_SLACK,
+        watch_timeout: config.watch.timeout,
         set_log_level,
     };
     match v2http::serve(listeners, keys, of_http, shutdown).await {

@@ -118,6 +118,13 @@ impl IndexClock {
         EtcdIndex(self.settled.load(Ordering::Acquire))
     }
 
+    /// The same, without regard to writes at or below `floor` that are still under way.
+    pub fn settled_above(&self, floor: EtcdIndex) -> EtcdIndex {
+        let state = self.lock();
+        let first_open = state.open.range(floor.0 + 1..).next();
+        EtcdIndex(first_open.map_or(state.done, |first_open| state.done.min(first_open - 1)))
+    }
+
     /// Waits until no write at or below this index is under way here, at most so long. Gives
     /// whether it is so.
     pub async fn settles(&self, index: EtcdIndex, at_most: Duration) -> bool {

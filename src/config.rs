@@ -17,8 +17,11 @@ use crate::telemetry::LogFormat;
 
 mod typed;
 mod urls;
+mod watch;
 use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
+pub use watch::WatchConfig;
+use watch::WatchFlags;
 
 /// The exit code of a configuration that makes no sense (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
@@ -74,6 +77,9 @@ struct Flags {
     /// [default: strong]
     #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_name = "CONSISTENCY")]
     read_consistency: Option<Typed<ReadConsistency>>,
+
+    #[command(flatten)]
+    watch: WatchFlags,
 
     /// The origins that browsers may come from, comma-separated; * for any.
     #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
@@ -147,6 +153,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The allowed origins; `None`: any.
     pub cors: Option<Vec<String>>,
+    /// How watches behave.
+    pub watch: WatchConfig,
     /// How the log looks.
     pub log_format: LogFormat,
     /// What is logged.
@@ -219,14 +227,15 @@ impl Config {
     }
 
     /// What is allowed but hardly meant.
-    pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
+    pub fn hints(&self, bound: &[SocketAddr]) -> Vec<&'static str> {
         let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
         let hidden = self.advertise.is_empty() && is_anywhere;
-        hidden.then_some(
+        let unreachable = hidden.then_some(
             "clients are told to connect to an address that means every interface: set \
              --advertise-client-urls to URLs they can reach, or etcdctl and other clients that \
              ask for the members will not work from elsewhere",
-        )
+        );
+        unreachable.into_iter().chain(self.watch.hint(&self.store)).collect()
     }
 }
 
@@ -264,6 +273,7 @@ impl Flags {
         let listen = mistakes.check("listen-client-urls", urls::listen(&self.listen_client_urls));
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
+        let watch = self.watch.meaning(&store, &mut mistakes);
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -295,6 +305,7 @@ impl Flags {
             name: self.name,
             store,
             cors,
+            watch,
             log_format,
             log_level,
             max_connections,

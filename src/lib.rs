@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! main -> app -> v2http -> keyspace -> store (trait) -> v2
+//!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
 //! leaves that anyone may use: clock, metrics, shutdown
 //! ```
@@ -13,6 +14,7 @@
 //! - [`store`]: keeps items and records, reads them, and carries out conditional commits. Knows no
 //!   rule. One store is a DynamoDB table, one a local directory.
 //! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
+//! - [`watch`]: recent events in the order of their indexes, and who waits for more.
 //! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.
 //!
@@ -46,6 +48,7 @@ pub mod store;
 pub mod telemetry;
 pub mod v2;
 pub mod v2http;
+pub mod watch;
 
 #[cfg(test)]
 mod arrows;

@@ -49,7 +49,7 @@ Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output"
 
 
 def has_watches(target):
-    return target == "etcd" or os.environ.get("COMPAT_WATCH") == "1"
+    return target in ("etcd", "embedded") or os.environ.get("COMPAT_WATCH") == "1"
 
 
 def count(pattern, text):

@@ -37,6 +37,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
+        watch: WatchConfig { window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
         max_connections: 4096,
@@ -71,9 +72,9 @@ fn what_is_advertised() {
     assert_eq!(given.advertised(&bound), ["https://etcd.example.com", "http://10.0.0.1:2379"]);
 
     let everywhere: [SocketAddr; 1] = ["0.0.0.0:2379".parse().unwrap()];
-    assert!(good(&[]).hint(&bound).is_none());
-    assert!(given.hint(&everywhere).is_none());
-    assert!(good(&[]).hint(&everywhere).unwrap().contains("--advertise-client-urls"));
+    assert!(good(&[]).hints(&bound).is_empty());
+    assert!(given.hints(&everywhere).is_empty());
+    assert!(good(&[]).hints(&everywhere)[0].contains("--advertise-client-urls"));
 }
 
 #[test]
@@ -109,6 +110,23 @@ fn origins() {
 }
 
 #[test]
+fn watches() {
+    for (args, window, timeout_ms) in [
+        (&["--watch=local", "--watch-window=7"][..], Some(7), None),
+        (&["--watch=off"], None, None),
+        (&["--watch-timeout-ms=55000"], Some(1000), Some(55_000)),
+        (&["--table=etcd"], None, None),
+        (&["--table=etcd", "--watch=local"], Some(1000), None),
+    ] {
+        let config = good(args);
+        assert_eq!(config.watch.window, window, "{args:?}");
+        assert_eq!(config.watch.timeout, timeout_ms.map(Duration::from_millis), "{args:?}");
+        let warns = args == ["--table=etcd", "--watch=local"];
+        assert_eq!(!config.hints(&[]).is_empty(), warns, "{args:?}");
+    }
+}
+
+#[test]
 fn log_and_limits() {
     let config = good(&[
         "--log-format=json",
@@ -141,6 +159,11 @@ fn each_mistake_names_its_flag() {
         (&["--cors", "example.com"], "cors", "is no origin"),
         (&["--cors", "http://a/"], "cors", "no path"),
         (&["--log-level", "loud"], "log-level", "is none of"),
+        (&["--watch=streams"], "watch", "not available yet"),
+        (&["--watch=maybe"], "watch", "is none of"),
+        (&["--watch-window=few"], "watch-window", "is no number"),
+        (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),
+        (&["--watch-window=0"], "watch-window", "more than 0"),
         (&["--max-connections", "0"], "max-connections", "more than 0"),
         (&["--request-timeout-ms", "0"], "request-timeout-ms", "more than 0"),
         (&["--store=dynamodb"], "table", "table's name"),

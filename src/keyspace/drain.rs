@@ -143,7 +143,7 @@ impl<S: Store> Keyspace<S> {
                 mutation: Mutation::Remove { draining: item.is_dir(), now: self.clock.now() },
                 action: None,
             };
-            let ticket = self.clock.begin();
+            let ticket = self.begin();
             let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops: vec![Op::Node(op)] }).await {
                 Ok(Committed::Applied { .. }) => {
@@ -178,7 +178,7 @@ impl<S: Store> Keyspace<S> {
             };
             let mut ops = vec![Op::Node(op)];
             ops.extend(record.clone());
-            let ticket = self.clock.begin();
+            let ticket = self.begin();
             let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops }).await {
                 // Refused: another gateway was faster.

@@ -46,8 +46,12 @@ impl<S: Store> Keyspace<S> {
         self.expire_dirs(&work).await
     }
 
-    /// Keeps removing what is overdue, for ever.
+    /// Keeps removing what is overdue, and telling what happened, for ever.
     pub async fn keep_sweeping(&self) {
+        tokio::join!(self.keep_sweeping_dirs(), self.keep_expiring_files(), self.keep_telling());
+    }
+
+    async fn keep_sweeping_dirs(&self) {
         let mut seen_before: HashSet<Drain> = HashSet::new();
         loop {
             let round = self.sweep_again(&mut seen_before);
@@ -126,7 +130,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn drop_record(&self, record: Record) -> Result<(), Error> {
-        let ticket = self.clock.begin();
+        let ticket = self.begin();
         let id = self.write_id(ticket.index());
         let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
         self.store.commit(&commit).await.map(|_| ()).map_err(|e| store_failed(&e))

@@ -10,7 +10,9 @@ mod expiry;
 mod open;
 mod read;
 mod statistics;
+mod ttl_files;
 mod turns;
+mod watching;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +21,22 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub use open::OpenError;
+pub use watching::Watching;
+
+pub use crate::watch::Watcher;
 
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
-use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Write, WriteId};
+use crate::v2::{
+    Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Watch, Write, WriteId,
+};
+use crate::watch::Hub;
+
 use drain::Drain;
 use statistics::Counters;
+use ttl_files::TtlFiles;
 use turns::Turns;
+use watching::Lost;
 
 /// The answer to a request that went through.
 #[derive(Debug, Clone)]
@@ -95,6 +106,12 @@ pub trait Keys: Send + Sync + 'static {
     /// not cut it short.
     fn write(&self, write: Write) -> impl Future<Output = Result<Answer, Error>> + Send;
 
+    /// Begins a watch. It goes on until it is dropped.
+    fn watch(&self, watch: Watch) -> impl Future<Output = Result<Watching, Error>> + Send;
+
+    /// Ends all watches, and those that are still to come at once.
+    fn end_watches(&self);
+
     /// Whether the store answers. Bounded in time.
     fn healthy(&self) -> impl Future<Output = bool> + Send;
 
@@ -121,6 +138,11 @@ pub struct Config {
     pub read_consistency: Consistency,
     /// How long a request may take until it gets an error.
     pub request_timeout: Duration,
+    /// How many events are kept for watches; `None`: watches are refused.
+    pub watch_window: Option<usize>,
+    /// Remove files when their TTL runs out, so that watchers hear of it, and look at the whole
+    /// tree for such files at the start. Without it they are only invisible from then on.
+    pub scan_for_ttl: bool,
 }
 
 /// One tree in a store.
@@ -134,6 +156,9 @@ pub struct Keyspace<S> {
     gateway: u32,
     turns: Turns,
     sweep_wanted: Notify,
+    ttl_files: TtlFiles,
+    hub: Option<Arc<Hub>>,
+    lost: Lost,
     left_drains: Mutex<Vec<Drain>>,
 }
 
@@ -160,6 +185,16 @@ impl<S: Store> Keys for Keyspace<S> {
         answer
     }
 
+    async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
+        self.begin_watch(&watch).await
+    }
+
+    fn end_watches(&self) {
+        if let Some(hub) = &self.hub {
+            hub.end();
+        }
+    }
+
     async fn healthy(&self) -> bool {
         let root = Key::root();
         let probe = self.store.get(&root, Consistency::Strong);
@@ -184,7 +219,8 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     fn statistics(&self) -> Statistics {
-        self.counters.snapshot()
+        let watchers = self.hub.as_ref().map_or(0, |hub| hub.waiting());
+        Statistics { watchers, ..self.counters.snapshot() }
     }
 }
 

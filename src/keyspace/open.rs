@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::statistics::Counters;
+use super::ttl_files::TtlFiles;
 use super::turns::Turns;
+use super::watching::Lost;
 use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
@@ -14,6 +16,7 @@ use crate::v2::{
     Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS, WriteId,
     writer_slot,
 };
+use crate::watch::Hub;
 
 /// The layout of items and records that this program reads and writes.
 const SCHEMA: u32 = 1;
@@ -64,7 +67,9 @@ impl<S: Store> Keyspace<S> {
     ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
         let gateway = claim_slot(&store, &clock).await?;
-        Ok(Keyspace {
+        // What was before is not in the window: nothing is kept over a restart.
+        let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
+        let keyspace = Keyspace {
             store,
             clock,
             config,
@@ -74,7 +79,12 @@ impl<S: Store> Keyspace<S> {
             turns: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
-        })
+            ttl_files: TtlFiles::default(),
+            hub,
+            lost: Lost::default(),
+        };
+        keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
+        Ok(keyspace)
     }
 }
 

@@ -13,6 +13,8 @@ use crate::store::faults::{Fault, Faults};
 use crate::v2::RecordKind;
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
 
+mod watches;
+
 const START_US: u64 = 1_790_000_000_000_000;
 const DRIFT_US: u64 = 300_000_000;
 /// How many store calls it takes to open a keyspace that exists.
@@ -38,12 +40,18 @@ impl World {
     }
 
     async fn gateway_on<S: Store>(&self, store: S) -> Keyspace<S> {
-        let wall = Arc::clone(&self.wall) as Arc<dyn Clock>;
-        let clock = Arc::new(IndexClock::new(wall, DRIFT_US, EtcdIndex(0)));
         let config = Config {
             read_consistency: Consistency::Strong,
             request_timeout: Duration::from_secs(30),
+            watch_window: None,
+            scan_for_ttl: false,
         };
+        self.gateway_as(store, config).await
+    }
+
+    async fn gateway_as<S: Store>(&self, store: S, config: Config) -> Keyspace<S> {
+        let wall = Arc::clone(&self.wall) as Arc<dyn Clock>;
+        let clock = Arc::new(IndexClock::new(wall, DRIFT_US, EtcdIndex(0)));
         Keyspace::open(store, clock, config).await.expect("the keyspace opens")
     }
 

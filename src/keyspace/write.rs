@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drain::Drain;
+use super::watching::Begun;
 use super::{Answer, Keyspace, store_failed};
 use crate::metrics;
 use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
@@ -47,19 +48,28 @@ impl<S: Store> Keyspace<S> {
 
     /// Carries out a write. It goes on until it has an outcome; the caller sets the time limit.
     async fn run_in_turn(&self, write: &Write) -> Result<Option<Event>, Error> {
-        let mut known = Known::default();
+        self.run_knowing(write, Known::default()).await
+    }
+
+    /// The same, where something is known to begin with.
+    pub(super) async fn run_knowing(
+        &self,
+        write: &Write,
+        mut known: Known,
+    ) -> Result<Option<Event>, Error> {
         let mut refused: u32 = 0;
         loop {
-            let ticket = self.clock.begin();
-            let moment = self.moment(ticket.index());
+            let mut begun = self.begin();
+            let moment = self.moment(begun.index());
             match plan(write, &known, moment)? {
-                Step::Commit(plan) => match self.settle(&plan.commit).await? {
+                Step::Commit(plan) => match self.settle(&plan, &mut begun).await? {
                     Settled::Applied(aftermath) => {
-                        ticket.happened();
-                        return self.conclude(&plan, &aftermath, moment).await.map(Some);
+                        let event = event_of(&plan, &aftermath, moment)?;
+                        begun.happened(&plan, &event).await;
+                        return self.conclude(&plan, event).await.map(Some);
                     }
                     Settled::Refused(found) => {
-                        drop(ticket);
+                        drop(begun);
                         self.take_in(&plan.commit, found, &mut known)?;
                         refused += 1;
                         if refused > EAGER_ATTEMPTS {
@@ -69,7 +79,7 @@ impl<S: Store> Keyspace<S> {
                 },
                 Step::Moot => return Ok(None),
                 Step::Detour(detour) => {
-                    drop(ticket);
+                    drop(begun);
                     self.detour(detour, &mut known).await?;
                 }
             }
@@ -120,17 +130,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// What remains once a plan is committed.
-    async fn conclude(
-        &self,
-        plan: &Plan,
-        aftermath: &Aftermath,
-        moment: Moment,
-    ) -> Result<Event, Error> {
-        let event = plan.event(aftermath, moment.now);
-        let event = event.ok_or_else(|| {
-            tracing::error!(action = plan.action.name(), "an applied write left no event");
-            Error::new(ErrorCode::RaftInternal, "the write left no event")
-        })?;
+    async fn conclude(&self, plan: &Plan, event: Event) -> Result<Event, Error> {
         if plan.commit.ops.iter().any(|op| matches!(op, Op::PutRecord(Record::DirTtl { .. }))) {
             self.sweep_wanted.notify_one();
         }
@@ -149,9 +149,11 @@ impl<S: Store> Keyspace<S> {
     /// A commit whose outcome is not known is sent again as it was. If it had happened, each item
     /// that it wrote carries its id, and refuses it by its index. If it had not, it applies now
     /// or is refused. Either way it is decided, and cannot apply a second time.
-    async fn settle(&self, commit: &Commit) -> Result<Settled, Error> {
+    async fn settle(&self, plan: &Plan, begun: &mut Begun<'_, S>) -> Result<Settled, Error> {
+        let commit = &plan.commit;
         let mut resends: u32 = 0;
         loop {
+            begun.may_happen(plan);
             let outcome = self.store.commit(commit).await;
             if resends > 0 && outcome.is_ok() {
                 metrics::outcome_found_out();
@@ -160,7 +162,13 @@ impl<S: Store> Keyspace<S> {
                 Ok(Committed::Applied { before }) => {
                     return Ok(Settled::Applied(Aftermath::Before(before.flatten())));
                 }
-                Ok(Committed::Refused { found }) => return judge(commit, found, resends > 0),
+                Ok(Committed::Refused { found }) => {
+                    let judged = judge(commit, found, resends > 0)?;
+                    if matches!(judged, Settled::Refused(_)) {
+                        begun.did_not_happen();
+                    }
+                    return Ok(judged);
+                }
                 Err(StoreError::Indeterminate(why)) => {
                     tracing::debug!(why, resends, "a commit's outcome is not known yet");
                 }
@@ -168,7 +176,12 @@ impl<S: Store> Keyspace<S> {
                 Err(StoreError::Unavailable(why)) if resends > 0 => {
                     tracing::debug!(why, resends, "a commit's outcome cannot be found out yet");
                 }
-                Err(error) => return Err(store_failed(&error)),
+                Err(error) => {
+                    if resends == 0 && !matches!(error, StoreError::Corrupt(_)) {
+                        begun.did_not_happen();
+                    }
+                    return Err(store_failed(&error));
+                }
             }
             resends += 1;
             pause(resends).await;
@@ -279,6 +292,14 @@ impl<S> Drop for Unfinished<'_, S> {
     fn drop(&mut self) {
         self.keyspace.leave_drain(self.drain.clone());
     }
+}
+
+/// The event of a plan that was committed.
+fn event_of(plan: &Plan, aftermath: &Aftermath, moment: Moment) -> Result<Event, Error> {
+    plan.event(aftermath, moment.now).ok_or_else(|| {
+        tracing::error!(action = plan.action.name(), "an applied write left no event");
+        Error::new(ErrorCode::RaftInternal, "the write left no event")
+    })
 }
 
 /// Whether a refused commit is this very write, which had happened before.

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
@@ -23,6 +24,8 @@ pub(crate) enum Fault {
     LostReply,
     /// It happens, and then comes again; the second answer is given.
     Twice,
+    /// It happens after so many milliseconds.
+    Slow(u64),
     /// The caller never hears of it again: as if the caller were killed before the call.
     Killed,
     /// It happens, and the caller never hears of it: as if the caller were killed after it.
@@ -76,6 +79,10 @@ impl<S: Store> Faults<S> {
     async fn before_read(&self) -> Result<(), StoreError> {
         match self.next_fault(false) {
             Fault::None | Fault::Twice | Fault::LostReply => Ok(()),
+            Fault::Slow(ms) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Ok(())
+            }
             Fault::Unavailable | Fault::LostRequest => {
                 Err(StoreError::Unavailable("injected".to_owned()))
             }
@@ -122,6 +129,10 @@ impl<S: Store> Store for Faults<S> {
             Fault::LostReply => self.inner.commit(commit).await.and_then(|_| Err(lost())),
             Fault::Twice => {
                 self.inner.commit(commit).await?;
+                self.inner.commit(commit).await
+            }
+            Fault::Slow(ms) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
                 self.inner.commit(commit).await
             }
             Fault::Killed => std::future::pending().await,

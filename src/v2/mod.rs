@@ -24,4 +24,4 @@ pub use item::{
 pub use key::{Key, KeyError};
 pub use node::{Event, Listed, Node};
 pub use plan::{Aftermath, Capacity, Detour, Known, Moment, Plan, Prior, Step, missing, plan};
-pub use request::{Compare, Draft, Operation, Read, Removal, Seen, Write};
+pub use request::{Compare, Draft, Operation, Read, Removal, Seen, Watch, Write};

@@ -17,6 +17,19 @@ pub struct Read {
     pub quorum: bool,
 }
 
+/// A wait for events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watch {
+    /// Which node.
+    pub key: Key,
+    /// What happens below it too.
+    pub recursive: bool,
+    /// All events, not only the first.
+    pub stream: bool,
+    /// From this index on; `None`: from now on.
+    pub since: Option<EtcdIndex>,
+}
+
 /// A change of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {

@@ -1,14 +1,16 @@
 //! A keyspace for tests: it answers by what the key is called, and remembers what it was asked.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use crate::keyspace::{Answer, Identity, Keys, RequestLimits, Statistics};
+use crate::keyspace::{Answer, Identity, Keys, RequestLimits, Statistics, Watching};
 use crate::v2::{
-    Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, Operation, Read, UnixMs, Value, Write,
+    Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, Operation, Read, UnixMs, Value, Watch,
+    Write,
 };
+use crate::watch::Hub;
 
 /// The time that the fake tells.
 pub(super) const NOW: UnixMs = UnixMs(1_795_300_700_654);
@@ -21,6 +23,7 @@ pub(super) struct FakeKeys {
     gate: Semaphore,
     pub(super) slow_is_waiting: Semaphore,
     pub(super) is_healthy: AtomicBool,
+    hub: Arc<Hub>,
 }
 
 impl FakeKeys {
@@ -31,6 +34,7 @@ impl FakeKeys {
             gate: Semaphore::new(0),
             slow_is_waiting: Semaphore::new(0),
             is_healthy: AtomicBool::new(true),
+            hub: Arc::new(Hub::new(10, EtcdIndex(17))),
         }
     }
 
@@ -42,6 +46,21 @@ impl FakeKeys {
     /// Lets one slow request go on.
     pub(super) fn let_go(&self) {
         self.gate.add_permits(1);
+    }
+
+    /// Tells watchers that a file was set.
+    pub(super) fn tell(&self, path: &str, index: u64) {
+        let key = Key::parse(path.as_bytes()).unwrap();
+        let index = EtcdIndex(index);
+        let node = Node { modified: index, ..file(key, Value::from("v")) };
+        let event = Event { action: Action::Set, ..Event::get(node) };
+        let _ = self.hub.offer(Arc::new(event), Vec::new());
+        self.hub.release(index);
+    }
+
+    /// How many watchers wait.
+    pub(super) fn watchers(&self) -> u64 {
+        self.hub.waiting()
     }
 
     async fn answer(&self, key: &Key) -> Result<(), Error> {
@@ -98,6 +117,16 @@ impl Keys for FakeKeys {
             is_refresh: false,
         };
         Ok(Answer { event, index: EtcdIndex(16) })
+    }
+
+    async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
+        self.answer(&watch.key).await?;
+        let watcher = self.hub.watch(&watch).map_err(|c| Error::from(c).at_store(EtcdIndex(17)))?;
+        Ok(Watching { watcher, index: EtcdIndex(17) })
+    }
+
+    fn end_watches(&self) {
+        self.hub.end();
     }
 
     async fn healthy(&self) -> bool {

@@ -1,7 +1,8 @@
 //! `/v2/keys`: reads, writes and watches.
 //!
 //! A read is answered on the connection's own task. A write runs on a task of its own and to its
-//! end, though its client has left. Nobody waits longer than the request timeout.
+//! end, though its client has left. Nobody waits longer than the request timeout, except for what
+//! a watch is to tell.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::body::{self, Body, Unread};
-use super::params::{self, Source, Verb, Watch, invalid_form};
+use super::params::{self, Source, Verb, invalid_form};
 use super::reply::{self, Reply};
-use super::{Api, media_type};
+use super::{Api, media_type, watch};
 use crate::keyspace::{Answer, Keys, RequestLimits};
 use crate::metrics;
 use crate::v2::{Error, ErrorCode, Operation, Read, Value, Write};
@@ -56,7 +57,7 @@ pub(super) async fn serve<K: Keys>(api: &Api<K>, request: Request<Incoming>, key
         Ok(params::Request::Write(write, no_value)) => {
             answer_write(api, verb, write, no_value, share).await
         }
-        Ok(params::Request::Watch(watch)) => answer_watch(api, &watch),
+        Ok(params::Request::Watch(watch)) => watch::serve(api, watch).await,
         Err(error) => reply::error(&error, &api.cluster_id),
     }
 }
@@ -148,14 +149,6 @@ async fn answer_write<K: Keys>(
     let answer = answer.await;
     metrics::store_write(action, answer.is_ok());
     call.reply(api, answer, no_value)
-}
-
-/// Until there is a hub to wait at, a watch is refused rather than answered with less.
-fn answer_watch<K: Keys>(api: &Api<K>, watch: &Watch) -> Reply {
-    let Watch { key, recursive, stream, since } = watch;
-    tracing::debug!(%key, recursive, stream, ?since, "watch refused");
-    let error = Error::new(ErrorCode::InvalidField, "watch is not available in this build");
-    reply::error(&error, &api.cluster_id)
 }
 
 async fn in_time<K: Keys>(

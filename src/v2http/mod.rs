@@ -5,7 +5,7 @@
 //! client is told comes from the keyspace or from the configuration.
 //!
 //! A request goes `server` (connection) -> `route` (path, CORS, completion line) -> a handler
-//! (`keys`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
+//! (`keys`, `watch`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
 
 mod admin;
 mod body;
@@ -21,6 +21,7 @@ mod reply;
 mod route;
 mod server;
 mod stats;
+mod watch;
 
 #[cfg(test)]
 mod fake;
@@ -57,6 +58,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long a client waits for an answer at most. A write goes on to its end all the same.
     pub request_timeout: Duration,
+    /// How long a watch may have nothing to say until it is ended; `None`: for ever.
+    pub watch_timeout: Option<Duration>,
     /// Changes the log level, for `/config/local/log`.
     pub set_log_level: SetLogLevel,
 }

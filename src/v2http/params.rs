@@ -8,7 +8,7 @@ use hyper::Method;
 use super::form::{Field, Form};
 use crate::v2::{
     Compare, Draft, Error, ErrorCode, EtcdIndex, Key, Operation, Read, Removal, UnixMs, Value,
-    Write, expiration_after,
+    Watch, Write, expiration_after,
 };
 
 /// What a request to `/v2/keys` asks for.
@@ -20,19 +20,6 @@ pub(super) enum Request {
     Write(Write, bool),
     /// Wait for events.
     Watch(Watch),
-}
-
-/// Which events a client waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Watch {
-    /// The node.
-    pub(super) key: Key,
-    /// What happens below it too.
-    pub(super) recursive: bool,
-    /// All events, not only the first.
-    pub(super) stream: bool,
-    /// From this index on; `None`: from now on.
-    pub(super) since: Option<EtcdIndex>,
 }
 
 /// The methods that `/v2/keys` knows.

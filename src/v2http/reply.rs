@@ -1,24 +1,71 @@
 //! Answers: status, headers and body, as etcd's handlers write them.
 //!
-//! Every body is whole and has a Content-Length. The headers that all answers share (CORS) are
+//! Every body but a watch's is whole and has a Content-Length. The headers that all answers share (CORS) are
 //! added in one place, by the router.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
+use super::watch::Lines;
 use super::{json, path};
 use crate::keyspace::Answer;
 use crate::v2::{Action, Error, EtcdIndex};
 
 /// What a handler returns.
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Payload>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// All of it.
+    Whole(Full<Bytes>),
+    /// Events, as they happen.
+    Events(Lines),
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Payload::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Payload::Events(lines) => Pin::new(lines).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Payload::Whole(whole) => whole.is_end_stream(),
+            Payload::Events(lines) => lines.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Payload::Whole(whole) => whole.size_hint(),
+            Payload::Events(lines) => lines.size_hint(),
+        }
+    }
+}
+
+fn whole(body: impl Into<Bytes>) -> Payload {
+    Payload::Whole(Full::new(body.into()))
+}
 
 /// A protocol error that the completion line shall name; kept beside a 5xx answer.
 #[derive(Debug, Clone)]
@@ -46,10 +93,21 @@ pub(super) fn event(answer: &Answer, no_value: bool, cluster_id: &HeaderValue) -
         json::write_event(&mut body, event);
     }
     let status = if event.is_created { StatusCode::CREATED } else { StatusCode::OK };
-    let mut reply = of(status, JSON, body);
+    at_index(of(status, JSON, body), answer.index, cluster_id)
+}
+
+/// The answer to a watch that began at this index.
+pub(super) fn events(lines: Lines, index: EtcdIndex, cluster_id: &HeaderValue) -> Reply {
+    let mut reply = of(StatusCode::OK, JSON, Bytes::new());
+    *reply.body_mut() = Payload::Events(lines);
+    at_index(reply, index, cluster_id)
+}
+
+/// The same answer, naming the cluster and its index.
+fn at_index(mut reply: Reply, index: EtcdIndex, cluster_id: &HeaderValue) -> Reply {
     let headers = reply.headers_mut();
     headers.insert(X_ETCD_CLUSTER_ID, cluster_id.clone());
-    let index = index_value(answer.index);
+    let index = index_value(index);
     headers.insert(X_ETCD_INDEX, index.clone());
     headers.insert(X_RAFT_INDEX, index);
     headers.insert(X_RAFT_TERM, RAFT_TERM);
@@ -113,7 +171,7 @@ pub(super) fn of_cluster(mut reply: Reply, cluster_id: &HeaderValue) -> Reply {
 
 /// An answer without a body. 204 has no Content-Length either.
 pub(super) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::new()));
+    let mut reply = Response::new(whole(Bytes::new()));
     *reply.status_mut() = status;
     if status != StatusCode::NO_CONTENT {
         reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -170,7 +228,7 @@ pub(super) fn moved(location: &str, is_get: bool, is_head: bool) -> Reply {
 }
 
 fn of(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(whole(body));
     *reply.status_mut() = status;
     // One table for all headers that will come: seven here and in the router, and hyper's two.
     reply.headers_mut().reserve(12);

@@ -89,8 +89,10 @@ pub async fn serve<K: Keys>(
     drain(&server).await
 }
 
-async fn drain<K>(server: &Server<K>) -> Drained {
+async fn drain<K: Keys>(server: &Server<K>) -> Drained {
     let deadline = server.shutdown.deadline();
+    // An answer that goes on for ever is one that ends now.
+    server.api.keys.end_watches();
     let writes = &server.api.writes;
     server.connections.close();
     writes.close();

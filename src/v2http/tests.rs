@@ -20,6 +20,7 @@ use crate::v2::Operation;
 
 mod answers;
 mod connections;
+mod watches;
 
 /// A server that runs, and what it runs on.
 struct Running {
@@ -37,6 +38,7 @@ struct Setup {
     max_connections: usize,
     header_timeout: Duration,
     request_timeout: Duration,
+    watch_timeout: Option<Duration>,
     grace: Duration,
 }
 
@@ -48,6 +50,7 @@ impl Default for Setup {
             max_connections: 100,
             header_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
+            watch_timeout: None,
             grace: Duration::from_secs(30),
         }
     }
@@ -69,6 +72,7 @@ impl Setup {
             body_budget_bytes: 0,
             header_timeout: self.header_timeout,
             request_timeout: self.request_timeout,
+            watch_timeout: self.watch_timeout,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
         let serving = serve(vec![listener], Arc::clone(&keys), config, shutdown.clone());

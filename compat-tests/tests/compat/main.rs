@@ -3,7 +3,8 @@
 //! `COMPAT_TARGETS` names the targets (`etcd,embedded` unless it says otherwise). A target is
 //! started once, when the first of its trials asks for it, and shared; each trial works below a
 //! directory of its own. Trials are called `<target>::<area>::<case>`.
-//! `COMPAT_WATCH=1` says that etcdynamo's watch is to be tested; a real etcd's always is.
+//! `COMPAT_WATCH=1` says that the watch on a table is to be tested; a real etcd's and the embedded
+//! store's always are.
 //! `COMPAT_AUTH=1` says the same of users and roles.
 //! `COMPAT_SEED` repeats what is random, `COMPAT_DIFF_REQUESTS` sets how much of it there is; where
 //! the programs are is told by the variables that `compat_tests::server` names.
@@ -105,9 +106,10 @@ fn is_wanted(variable: &str) -> bool {
     env::var(variable).is_ok_and(|value| value == "1")
 }
 
-/// The watch is selected apart, because a server may be younger than its watch.
+/// The watch is selected apart, because it is off on a table unless somebody asks for it.
 fn watch_areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
-    if target.is_etcdynamo() && !is_wanted("COMPAT_WATCH") {
+    let is_always_on = !target.is_etcdynamo() || target == Target::Embedded;
+    if !is_always_on && !is_wanted("COMPAT_WATCH") {
         return vec![("watch", differences::cases_without_watch())];
     }
     vec![

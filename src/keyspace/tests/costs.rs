@@ -29,7 +29,12 @@ impl Bill {
         let meter = Meter::new(move |call| told.lock().expect("no test panics here").push(call));
         let store = DynamoDbStore::in_process(meter).await;
         let clock = Arc::new(IndexClock::new(Arc::new(SystemClock), DRIFT_US, EtcdIndex(0)));
-        let config = Config { read_consistency, request_timeout: Duration::from_secs(30) };
+        let config = Config {
+            read_consistency,
+            request_timeout: Duration::from_secs(30),
+            watch_window: None,
+            scan_for_ttl: false,
+        };
         let gateway = Keyspace::open(store, clock, config).await.expect("the keyspace opens");
         Bill { gateway, consumed }
     }

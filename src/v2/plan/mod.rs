@@ -218,6 +218,16 @@ impl Plan {
         })
     }
 
+    /// Whether a directory goes, with what is in it.
+    pub fn removes_dir(&self) -> bool {
+        match &self.prior {
+            Prior::Known(item) => {
+                item.is_dir() && matches!(self.action, Action::Delete | Action::Expire)
+            }
+            Prior::Nothing | Prior::FromStore => false,
+        }
+    }
+
     /// The event of this plan, once it is committed.
     pub fn event(&self, aftermath: &Aftermath, now: UnixMs) -> Option<Event> {
         let Some(Op::Node(op)) = self.commit.ops.first() else { return None };
