@@ -146,10 +146,8 @@ async fn serve<S: Store>(
     let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, floor));
     let request_timeout = config.request_timeout;
     let watch_window = config.watch.window;
-    // On DynamoDB the table's own TTL removes files, and nobody pays for it, unless somebody is to
-    // be told.
-    let scan_for_ttl =
-        watch_window.is_some() || matches!(config.store, StoreConfig::Embedded { .. });
+    // On DynamoDB the table's own TTL removes files, and nobody pays for it.
+    let scan_for_ttl = matches!(config.store, StoreConfig::Embedded { .. });
     let of_keyspace =
         keyspace::Config { read_consistency, request_timeout, watch_window, scan_for_ttl };
     let keyspace = Keyspace::open(store, clock, of_keyspace)
@@ -179,7 +177,7 @@ async fn serve_keys<K: Keys>(
 ) -> Result<(), StartError> {
     let bound: Vec<SocketAddr> =
         listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    for hint in config.hints(&bound) {
+    if let Some(hint) = config.hint(&bound) {
         tracing::warn!("{hint}");
     }
     let client_urls = config.advertised(&bound);

@@ -227,15 +227,14 @@ impl Config {
     }
 
     /// What is allowed but hardly meant.
-    pub fn hints(&self, bound: &[SocketAddr]) -> Vec<&'static str> {
+    pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
         let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
         let hidden = self.advertise.is_empty() && is_anywhere;
-        let unreachable = hidden.then_some(
+        hidden.then_some(
             "clients are told to connect to an address that means every interface: set \
              --advertise-client-urls to URLs they can reach, or etcdctl and other clients that \
              ask for the members will not work from elsewhere",
-        );
-        unreachable.into_iter().chain(self.watch.hint(&self.store)).collect()
+        )
     }
 }
 

@@ -9,8 +9,8 @@ use super::{Mistakes, StoreConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct WatchFlags {
-    /// Which writes watchers are told of: local for those of this gateway, or off
-    /// [default: local on the embedded store, off on DynamoDB]
+    /// Which writes watchers are told of: local for those of this process, or off; on DynamoDB
+    /// there is no watch yet [default: local on the embedded store, off on DynamoDB]
     #[arg(long, env = "ETCDYNAMO_WATCH", value_name = "WHICH")]
     watch: Option<Typed<WatchKind>>,
 
@@ -57,8 +57,14 @@ impl WatchFlags {
             StoreConfig::DynamoDb(_) => WatchKind::Off,
         };
         let kind = self.watch.map_or(by_default, |kind| kind.or(by_default, "watch", mistakes));
-        if kind == WatchKind::Streams {
-            mistakes.add("watch", "streams are not available yet");
+        match (kind, store) {
+            (WatchKind::Streams, _) => mistakes.add("watch", "streams are not available yet"),
+            // A gateway does not know yet whether it is the only one on its table, and what
+            // another one writes would be missed in silence.
+            (WatchKind::Local, StoreConfig::DynamoDb(_)) => {
+                mistakes.add("watch", "local is for the embedded store; on a table it must be off");
+            }
+            (WatchKind::Local, StoreConfig::Embedded { .. }) | (WatchKind::Off, _) => {}
         }
         let window = self.watch_window.or(1, "watch-window", mistakes);
         if window == 0 {
@@ -69,16 +75,5 @@ impl WatchFlags {
             window: (kind != WatchKind::Off).then_some(window),
             timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
         }
-    }
-}
-
-impl WatchConfig {
-    /// What is allowed and may not be enough.
-    pub(super) fn hint(&self, store: &StoreConfig) -> Option<&'static str> {
-        let is_shared = matches!(store, StoreConfig::DynamoDb(_));
-        (is_shared && self.window.is_some()).then_some(
-            "watchers are not told what other gateways write: --watch=local is for the only \
-             gateway on a table",
-        )
     }
 }
