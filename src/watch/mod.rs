@@ -1,7 +1,7 @@
 //! Watches within one gateway: recent events, and who waits for more.
 //!
 //! Events go in as writes are done, in any order; they come out in the order of their indexes.
-//! A watch begins with a look back into the [window](window) of recent events. Where it finds one
+//! A watch begins with a look back into the window of recent events. Where it finds one
 //! it is answered; else it waits at its path until the [`Hub`] releases an event that concerns it.
 //!
 //! Not here: stores, HTTP, the clock that says what may be released. Whoever feeds the hub (a
