@@ -1,5 +1,8 @@
 //! The fields of a query or of a form body, by the rules of Go's `url.ParseQuery`.
 //!
+//! Not by the form_urlencoded crate: it gives text, and mends what is no UTF-8 and what is no escape,
+//! where etcd keeps the bytes and complains.
+//!
 //! Only the fields that v2 knows are kept, each with its first value, and as bytes: a value need
 //! not be UTF-8. Nothing is copied that is not escaped.
 
