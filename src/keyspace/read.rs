@@ -30,8 +30,8 @@ impl<S: Store> Keyspace<S> {
     /// Answers a read. `floor` is the index that was settled before it.
     ///
     /// The index of the answer covers all that the answer shows, as in etcd, where that can be had
-    /// without a second call to a store that costs. It is never ahead of a write that the answer
-    /// does not show: whoever watches from the next index on misses nothing.
+    /// without a second call to a store that costs. Where there are watches, it is never ahead of a
+    /// write that the answer does not show: whoever watches from the next index on misses nothing.
     pub(super) async fn answer_read(&self, read: &Read, floor: EtcdIndex) -> Result<Answer, Error> {
         self.check_key(&read.key)?;
         let mut floor = floor;
@@ -40,8 +40,9 @@ impl<S: Store> Keyspace<S> {
             let found = self.find_node(read).await.map_err(|error| error.at_store(floor))?;
             attempts -= 1;
             if found.newest > floor && self.clock.settles(found.newest, SETTLE_LIMIT).await {
-                // One file alone is the state of its own index.
-                if !found.node.dir {
+                // One file alone is the state of its own index; and where nobody watches, nothing
+                // can be missed.
+                if !found.node.dir || self.hub.is_none() {
                     floor = found.newest;
                 } else if attempts > 0 {
                     floor = self.clock.settled();

@@ -184,6 +184,19 @@ async fn a_second_gateway_is_the_same_cluster_and_goes_on_from_what_it_reads() {
 }
 
 #[tokio::test]
+async fn an_answer_covers_what_another_gateway_wrote() {
+    let world = World::new();
+    let idle = world.gateway_on(narrow(Faults::new(world.store.clone(), |_, _| Fault::None))).await;
+    let other = world.gateway().await;
+    world.wall.advance_ms(1_000);
+    let written = put(&other, "/d/a", "1").await;
+    for key in ["/d/a", "/d", "/"] {
+        let answer = get(&idle, key).await.expect("there");
+        assert_eq!(answer.index, written.index, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn an_index_from_the_far_future_is_refused_and_does_not_spread() {
     let world = World::new();
     world.wall.advance_ms(3_600_000);
