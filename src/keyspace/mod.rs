@@ -246,7 +246,7 @@ impl<S: Store> Keyspace<S> {
     /// Refuses a key that the store cannot hold, by the name of the limit.
     fn check_key(&self, key: &Key) -> Result<(), Error> {
         let Limits { key_bytes, name, .. } = self.store.limits();
-        let bytes = key.escaped().len();
+        let bytes = key.escaped_len();
         if bytes > key_bytes {
             let cause =
                 format!("key of {bytes} bytes is over the limit of {key_bytes} bytes of {name}");

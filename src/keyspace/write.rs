@@ -106,7 +106,6 @@ impl<S: Store> Keyspace<S> {
             }
             Detour::Expire(key, seen) => {
                 self.expire(key.clone(), seen).await?;
-                known.forget(&key);
                 self.look(&[key], known).await
             }
             Detour::AwaitDrain(key) => {
@@ -263,7 +262,7 @@ impl<S: Store> Keyspace<S> {
                 return self.check_key(key);
             }
         };
-        let bytes = value + key.escaped().len();
+        let bytes = value + key.escaped_len();
         if bytes > limits.item_bytes {
             let cause = format!(
                 "key and value of {bytes} bytes are over the limit of {} bytes of {}",

@@ -128,6 +128,15 @@ impl Key {
         escape(&self.path)
     }
 
+    /// How many bytes [`Key::escaped`] has, without writing it.
+    pub fn escaped_len(&self) -> usize {
+        let chunk_len = |chunk: std::str::Utf8Chunk<'_>| {
+            let escaped = chunk.valid().bytes().filter(|byte| *byte == b'%').count();
+            chunk.valid().len() + 2 * escaped + 3 * chunk.invalid().len()
+        };
+        self.path.utf8_chunks().map(chunk_len).sum()
+    }
+
     /// Reads what [`Key::escaped`] wrote.
     pub fn from_escaped(text: &str) -> Result<Key, KeyError> {
         Key::parse(&unescape(text.as_bytes()))
@@ -247,6 +256,7 @@ mod tests {
         for path in [&b"/a%b"[..], b"/a%25b", b"/\xff", b"/\xfe/%FF", "/caf\u{e9}".as_bytes(), b"/"]
         {
             let key = Key::parse(path).expect("a clean path");
+            assert_eq!(key.escaped_len(), key.escaped().len());
             assert_eq!(Key::from_escaped(&key.escaped()), Ok(key));
         }
         assert_eq!(Key::parse(b"/\xff%").expect("clean").escaped(), "/%FF%25");

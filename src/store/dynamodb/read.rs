@@ -3,8 +3,11 @@
 //! Invariant: a read that fails changes nothing, so it is tried again on whatever may pass.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
@@ -43,8 +46,7 @@ impl DynamoDbStore {
         let output = read(self.patience(), || {
             let request = request.clone();
             async move {
-                let output = attempt(self.timing.attempt, request.send()).await;
-                let output = output.map_err(|trouble| self.failed("GetItem", &trouble))?;
+                let output = self.attempt_read("GetItem", request.send()).await?;
                 self.meter.read("GetItem", &output.consumed_capacity);
                 Ok(output)
             }
@@ -106,8 +108,7 @@ impl DynamoDbStore {
         let request = (self.client.batch_get_item())
             .request_items(self.table.as_str(), keys.expect("the keys are set"))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let output = attempt(self.timing.attempt, request.send()).await;
-        let output = output.map_err(|trouble| self.failed("BatchGetItem", &trouble))?;
+        let output = self.attempt_read("BatchGetItem", request.send()).await?;
         self.meter.read("BatchGetItem", output.consumed_capacity());
         let items = output.responses.unwrap_or_default().into_values().flatten().collect();
         let rest = output.unprocessed_keys.unwrap_or_default().into_values();
@@ -159,13 +160,25 @@ impl DynamoDbStore {
         let output = read(self.patience(), || {
             let request = request.clone();
             async move {
-                let output = attempt(self.timing.attempt, request.send()).await;
-                let output = output.map_err(|trouble| self.failed("Query", &trouble))?;
+                let output = self.attempt_read("Query", request.send()).await?;
                 self.meter.read("Query", &output.consumed_capacity);
                 Ok(output)
             }
         });
         output.await
+    }
+
+    /// One call of a read. The meter is told where it has no result.
+    async fn attempt_read<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let output = attempt(self.timing.attempt, call).await;
+        output.map_err(|trouble| self.failed(operation, &trouble))
     }
 
     fn patience(&self) -> Patience {

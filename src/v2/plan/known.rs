@@ -45,12 +45,6 @@ impl Known {
         self.listing = Some(nodes);
     }
 
-    /// Forgets a node, so that it is looked at again.
-    pub fn forget(&mut self, key: &Key) {
-        self.items.remove(key);
-        self.listing = None;
-    }
-
     pub(super) fn listing(&self) -> Option<&[Arc<Item>]> {
         self.listing.as_deref()
     }

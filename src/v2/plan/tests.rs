@@ -108,7 +108,7 @@ impl Model {
             Detour::List { key, recursive, .. } => known.see_listing(self.below(&key, recursive)),
             Detour::Expire(key, seen) => {
                 self.run(&Write { key: key.clone(), operation: Operation::Expire(seen) })?;
-                known.forget(&key);
+                known.see(key.clone(), self.item(&key));
             }
             Detour::AwaitDrain(key) => panic!("{key} is still draining"),
         }
