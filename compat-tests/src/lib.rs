@@ -8,6 +8,7 @@
 //! - [`server`]: starts, kills and restarts a target;
 //! - [`script`]: exchanges as text, the form most cases are written in;
 //! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
+//! - [`proof`]: several gateways on one table under concurrency, faults and crashes, and what they promise.
 //!
 //! It is not a client library, and it depends on nothing in the server's own crate. Its
 //! invariant: a target that cannot be started is a failure, never a skip.
@@ -15,6 +16,7 @@
 pub mod differential;
 pub mod http;
 pub mod json;
+pub mod proof;
 pub mod script;
 pub mod server;
 pub mod timestamp;
