@@ -5,6 +5,17 @@
 //! workload under one fault, with what was wrong in words. Not a benchmark: rates are not asserted.
 //! Invariant: whatever a scenario could not find out is a violation, never left out.
 
+pub mod checker;
+pub mod checks;
+pub mod client;
+pub mod command;
+pub mod fleet;
+pub mod histories;
+pub mod history;
+pub mod model;
+pub mod run;
+pub mod workload;
+
 use std::time::Duration;
 
 use crate::server::Target;
@@ -48,4 +59,4 @@ pub struct Row {
 pub type Scenario = fn(&Setting) -> Result<Vec<Row>, String>;
 
 /// All scenarios by name, in the order in which they run.
-pub const SCENARIOS: &[(&str, Scenario)] = &[];
+pub const SCENARIOS: &[(&str, Scenario)] = &[("histories", histories::undisturbed)];
