@@ -2,7 +2,8 @@
 //!
 //! - [`client`]: plain calls, and all items of a table;
 //! - [`fault`]: what can go wrong between a gateway and DynamoDB, and how often it shall;
-//! - [`proxy`]: the endpoint, in front of a real engine, that makes it go wrong.
+//! - [`proxy`]: the endpoint, in front of a real engine, that makes it go wrong;
+//! - [`table`]: the raw table, decoded and held against what must be true of it.
 //!
 //! It speaks DynamoDB's wire protocol and knows nothing of etcd's. Its invariant: an endpoint
 //! never tells what DynamoDB could not have told; it only chooses the worst that is allowed.
@@ -10,3 +11,4 @@
 pub mod client;
 pub mod fault;
 pub mod proxy;
+pub mod table;
