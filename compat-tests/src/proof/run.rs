@@ -27,6 +27,8 @@ const LAST_READS: usize = 20;
 /// What one history came to.
 #[derive(Debug, Default)]
 pub struct Judged {
+    /// How many histories it is the sum of.
+    pub histories: u64,
     /// How many calls it had.
     pub operations: u64,
     /// How many of them had an unknown outcome.
@@ -48,7 +50,7 @@ pub struct Demands {
 #[must_use]
 pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, number: u64) -> Judged {
     let top = format!("/h{number}");
-    let mut recorded = match record(fleet, workload, &top, seed) {
+    let mut recorded = match record(fleet, workload, &top, seed.wrapping_add(number)) {
         Ok(recorded) => recorded,
         Err(problem) => {
             let violations = vec![format!("history {number} could not be carried out: {problem}")];
@@ -73,6 +75,7 @@ pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, numb
         format!("{problem}\n  history {number} ({}):\n{}", workload.name, render(calls))
     };
     Judged {
+        histories: 1,
         operations: u64::try_from(calls.len()).unwrap_or(u64::MAX),
         unknown: u64::try_from(unknown).unwrap_or(u64::MAX),
         violations: problems.into_iter().map(describe).collect(),

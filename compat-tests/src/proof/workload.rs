@@ -36,6 +36,8 @@ pub struct Workload {
     pub calls: usize,
     /// The longest pause before a request.
     pub pause_ms: u64,
+    /// How many such histories are under way at once.
+    pub lanes: usize,
     /// How the checker takes it.
     pub partition: Partition,
 }
@@ -87,6 +89,7 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 3,
         calls: 5,
         pause_ms: 0,
+        lanes: 3,
         partition: Partition::ByKey,
     },
     Workload {
@@ -96,6 +99,7 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 4,
         calls: 8,
         pause_ms: 0,
+        lanes: 3,
         partition: Partition::ByKey,
     },
     Workload {
@@ -105,6 +109,7 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 2,
         calls: 8,
         pause_ms: 700,
+        lanes: 12,
         partition: Partition::ByKey,
     },
     Workload {
@@ -114,6 +119,7 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 2,
         calls: 7,
         pause_ms: 0,
+        lanes: 3,
         partition: Partition::Tree,
     },
     Workload {
@@ -123,6 +129,7 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 3,
         calls: 6,
         pause_ms: 0,
+        lanes: 3,
         partition: Partition::InOrder,
     },
 ];
