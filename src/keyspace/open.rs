@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::gather::Groups;
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
@@ -69,7 +70,9 @@ impl<S: Store> Keyspace<S> {
         let gateway = claim_slot(&store, &clock).await?;
         // What was before is not in the window: nothing is kept over a restart.
         let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
+        let store = Arc::new(store);
         let keyspace = Keyspace {
+            groups: Groups::new(&store),
             store,
             clock,
             config,
@@ -120,6 +123,7 @@ fn first_commit(id: WriteId) -> Commit {
     };
     let root = NodeOp {
         key: Key::root(),
+        id,
         expect: vec![Precondition::Absent],
         mutation: Mutation::MakeDir { stamped: false, expiration: None },
         action: None,

@@ -2,6 +2,7 @@
 //! it answers, what it does when outcomes are lost, and what is left when it is killed.
 
 mod costs;
+mod gather;
 
 use std::sync::Arc;
 

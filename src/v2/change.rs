@@ -90,8 +90,11 @@ pub enum Mutation {
         /// The expiration; none: the directory stays.
         expiration: Option<UnixMs>,
     },
-    /// Note in a directory that a child is created.
-    Stamp,
+    /// Note in a directory that children are created.
+    Stamp {
+        /// The index of the last of them; the operation's own is that of the first.
+        last: EtcdIndex,
+    },
     /// Turn the node into a tombstone, which keeps what the node was.
     Remove {
         /// The subtree below is yet to be removed.
@@ -108,7 +111,8 @@ pub enum Mutation {
 
 impl Mutation {
     /// The item after it. The preconditions hold of `item`.
-    pub fn apply(&self, op: &NodeOp, item: Option<&Item>, id: WriteId) -> Option<Item> {
+    fn apply(&self, op: &NodeOp, item: Option<&Item>) -> Option<Item> {
+        let id = op.id;
         let writes = item.map_or_else(Writes::default, |item| item.writes.clone()).then(id);
         let written = |content, created, expiration| Item {
             key: op.key.clone(),
@@ -139,8 +143,8 @@ impl Mutation {
                 let (expiration, action) = (*expiration, op.action);
                 Some(Item { content, expiration, action, writes, ..item })
             }
-            Mutation::Stamp => {
-                let content = Content::Dir(Dir { stamp: Some(id.index) });
+            Mutation::Stamp { last } => {
+                let content = Content::Dir(Dir { stamp: Some(*last) });
                 Some(Item { content, ..item?.clone() })
             }
             Mutation::Remove { draining, now } => {
@@ -167,11 +171,13 @@ pub fn purge_at(now: UnixMs) -> UnixMs {
 /// What a commit asks of one node's item, and does to it.
 ///
 /// Besides its preconditions, an operation applies only over an item whose highest index is
-/// below the commit's. (Ending a drain is the exception: it changes nothing that has an index.)
+/// below its own. (Ending a drain is the exception: it changes nothing that has an index.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOp {
     /// The key of the item.
     pub key: Key,
+    /// The write that it is a part of. A commit may carry out several writes.
+    pub id: WriteId,
     /// What must hold.
     pub expect: Vec<Precondition>,
     /// What is done.
@@ -181,11 +187,27 @@ pub struct NodeOp {
 }
 
 impl NodeOp {
-    /// Whether it applies over this item in a commit of this index.
-    pub fn applies(&self, item: Option<&Item>, index: EtcdIndex) -> bool {
+    /// Whether it applies over this item.
+    pub fn applies(&self, item: Option<&Item>) -> bool {
         let in_order = matches!(self.mutation, Mutation::EndDrain { .. })
-            || item.is_none_or(|item| item.highest_index() < index);
+            || item.is_none_or(|item| item.highest_index() < self.id.index);
         in_order && self.expect.iter().all(|precondition| precondition.holds(item))
+    }
+
+    /// The item after it, where it applies over `item`.
+    pub fn apply(&self, item: Option<&Item>) -> Option<Item> {
+        self.mutation.apply(self, item)
+    }
+
+    /// Whether the item remembers afterwards which write it was.
+    pub fn leaves_its_id(&self) -> bool {
+        match self.mutation {
+            Mutation::WriteFile { .. }
+            | Mutation::MakeDir { .. }
+            | Mutation::SetDirTtl { .. }
+            | Mutation::Remove { .. } => true,
+            Mutation::Stamp { .. } | Mutation::EndDrain { .. } => false,
+        }
     }
 }
 
@@ -288,10 +310,28 @@ pub enum Op {
     DropSameRecord(Record),
 }
 
+impl Op {
+    /// The operation, where it is one on a node's item.
+    pub fn node(&self) -> Option<&NodeOp> {
+        match self {
+            Op::Node(op) => Some(op),
+            Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => None,
+        }
+    }
+
+    /// What the value in it measures, in bytes.
+    pub fn value_bytes(&self) -> usize {
+        match self.node().map(|op| &op.mutation) {
+            Some(Mutation::WriteFile { value: Some(value), .. }) => value.as_bytes().len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a store does at once or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The index and the id of the write.
+    /// The id of the write; of several that go together, of the last.
     pub id: WriteId,
     /// The parts, no two on one item.
     pub ops: Vec<Op>,

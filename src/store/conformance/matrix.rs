@@ -35,7 +35,7 @@ fn states() -> Vec<(&'static str, Vec<Mutation>)> {
         ("expired file", vec![expiring_file(PAST)]),
         ("dir", vec![dir(false, None)]),
         ("stamped dir", vec![dir(true, None)]),
-        ("dir stamped later", vec![dir(false, FUTURE), Mutation::Stamp]),
+        ("dir stamped later", vec![dir(false, FUTURE), STAMP]),
         (
             "dir with a later ttl",
             vec![dir(false, None), Mutation::SetDirTtl { expiration: FUTURE }],
@@ -52,9 +52,9 @@ fn states() -> Vec<(&'static str, Vec<Mutation>)> {
 fn way(ids: &mut Ids, key: &Key, steps: &[Mutation]) -> (Vec<Commit>, Option<Item>) {
     let mut item: Option<Item> = None;
     let mut step = |mutation: &Mutation| {
-        let op = op(key, vec![as_it_is(item.as_ref())], mutation.clone());
         let id = ids.next();
-        item = mutation.apply(&op, item.as_ref(), id);
+        let op = part_of(id, op(key, vec![as_it_is(item.as_ref())], mutation.clone()));
+        item = op.apply(item.as_ref());
         one(id, op)
     };
     (steps.iter().map(&mut step).collect(), item)
@@ -81,7 +81,7 @@ fn with_company(id: WriteId, op: NodeOp, company: Company) -> (Commit, usize) {
         Company::Accompanied => {
             let beside = op.key.child(b"company");
             let other = super::op(&beside, vec![Precondition::Absent], file("company"));
-            (Commit { id, ops: vec![Op::Node(other), Op::Node(op)] }, 1)
+            (several(id, vec![Op::Node(other), Op::Node(op)]), 1)
         }
     }
 }
@@ -115,7 +115,7 @@ fn preconditions(item: Option<&Item>) -> Vec<Precondition> {
 /// A mutation that goes with every state of this kind.
 fn harmless(item: Option<&Item>) -> Mutation {
     match kind(item) {
-        Kind::Dir => Mutation::Stamp,
+        Kind::Dir => STAMP,
         Kind::Draining => END_DRAIN,
         Kind::File | Kind::Nothing => file("after"),
     }
@@ -139,7 +139,8 @@ async fn check_preconditions<S: Store>(store: &S, company: Company) {
             let holds = precondition.holds(known);
             let op = op(&key, vec![as_it_is(known), precondition], harmless(known));
             let id = ids.next();
-            let after = op.mutation.apply(&op, known, id);
+            let op = part_of(id, op);
+            let after = op.apply(known);
             let (wanted, number) = with_company(id, op, company);
             if holds {
                 apply(store, &wanted).await;
@@ -182,7 +183,7 @@ fn mutations(item: Option<&Item>) -> Vec<Mutation> {
         Kind::Dir => vec![
             Mutation::SetDirTtl { expiration: None },
             Mutation::SetDirTtl { expiration: Some(NOW.plus_ms(77)) },
-            Mutation::Stamp,
+            STAMP,
             REMOVE,
             DRAIN,
         ],
@@ -213,9 +214,10 @@ async fn check_mutations<S: Store>(store: &S, company: Company) {
             let before = bring(store, &mut ids, &key, steps).await;
             let known = before.as_ref();
             let told = format!("{mutation:?} over {name}");
-            let op = NodeOp { action, ..op(&key, vec![as_it_is(known)], mutation) };
             let id = ids.next();
-            let after = op.mutation.apply(&op, known, id);
+            let op = part_of(id, op(&key, vec![as_it_is(known)], mutation));
+            let op = NodeOp { action, ..op };
+            let after = op.apply(known);
             let (wanted, _) = with_company(id, op, company);
             let told_before = apply(store, &wanted).await;
             if let (Some(told_before), Company::Alone) = (told_before, company) {

@@ -22,17 +22,17 @@ pub(super) struct Expression {
     values: Vec<(String, AttributeValue)>,
 }
 
-/// The commit's index.
+/// The write's index.
 const INDEX: &str = ":i";
-/// The commit's id.
+/// The write's id.
 const ID: &str = ":w";
 
 impl Expression {
-    /// Compiles an operation of a commit of this id.
-    pub(super) fn compile(op: &NodeOp, id: WriteId) -> Expression {
+    /// Compiles an operation.
+    pub(super) fn compile(op: &NodeOp) -> Expression {
         let mut expression = Expression::default();
-        expression.mutate(op, id);
-        expression.in_order(&op.mutation, id);
+        expression.mutate(op, op.id);
+        expression.in_order(&op.mutation, op.id);
         for precondition in &op.expect {
             expression.expect(precondition);
         }
@@ -93,7 +93,7 @@ impl Expression {
                 self.set_written(op.action, id);
                 self.set_expiration(*expiration);
             }
-            Mutation::Stamp => self.set_index(STAMP, id),
+            Mutation::Stamp { last } => self.set(STAMP, number(last)),
             Mutation::Remove { draining, now } => {
                 self.set.push(format!("{BEFORE} = {MODIFIED}"));
                 self.set_index(MODIFIED, id);
@@ -104,14 +104,14 @@ impl Expression {
         }
     }
 
-    /// Only over an item whose highest index is below the commit's. That is the higher one of
+    /// Only over an item whose highest index is below the write's. That is the higher one of
     /// its modifiedIndex and its stamp: every write sets one of them to its own index. Where the
     /// mutation has nothing to start from without an item, there must be one of its kind.
     fn in_order(&mut self, mutation: &Mutation, id: WriteId) {
         let over_any = match mutation {
             Mutation::WriteFile { value, creates, .. } => value.is_some() && *creates,
             Mutation::MakeDir { .. } => true,
-            Mutation::SetDirTtl { .. } | Mutation::Stamp => {
+            Mutation::SetDirTtl { .. } | Mutation::Stamp { .. } => {
                 self.exists(DIR);
                 false
             }
@@ -252,9 +252,9 @@ mod tests {
 
     fn compile(expect: Vec<Precondition>, mutation: Mutation) -> (String, String) {
         let key = Key::parse(b"/a").expect("clean");
-        let op = NodeOp { key, expect, mutation, action: Some(Action::Set) };
         let id = WriteId { index: EtcdIndex(9), gateway: 17 };
-        let expression = Expression::compile(&op, id);
+        let op = NodeOp { key, id, expect, mutation, action: Some(Action::Set) };
+        let expression = Expression::compile(&op);
         let texts = (expression.update(), expression.condition());
         for (name, _) in expression.values() {
             let used = [&texts.0, &texts.1].into_iter().any(|text| {
@@ -284,8 +284,9 @@ mod tests {
 
     #[test]
     fn a_stamp_touches_nothing_else() {
-        let (update, condition) = compile(vec![Precondition::Dir], Mutation::Stamp);
-        assert_eq!(update, "SET k = :i");
+        let stamp = Mutation::Stamp { last: EtcdIndex(12) };
+        let (update, condition) = compile(vec![Precondition::Dir], stamp);
+        assert_eq!(update, "SET k = :k");
         assert_eq!(
             condition,
             "attribute_exists(d) AND m < :i AND (attribute_not_exists(k) OR k < :i) AND \
