@@ -86,7 +86,7 @@ impl Client {
     }
 
     fn request(&self, operation: &Operation) -> Request {
-        let Operation { verb, key, value, ttl, prev_value, prev_index } = operation;
+        let Operation { verb, key, value, ttl, prev_value, prev_index, quorum } = operation;
         let slash = if key.is_empty() { "" } else { "/" };
         let target = format!("/v2/keys{}{slash}{key}", self.top);
         let mut query: Vec<String> = Vec::new();
@@ -101,6 +101,7 @@ impl Client {
             Verb::RemoveTree => "recursive=true",
         };
         query.extend((!fixed.is_empty()).then(|| fixed.to_owned()));
+        query.extend(quorum.then(|| "quorum=true".to_owned()));
         query.extend(prev_value.iter().map(|value| format!("prevValue={value}")));
         query.extend(prev_index.iter().map(|index| format!("prevIndex={index}")));
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };

@@ -140,7 +140,7 @@ impl Tree {
 
     fn step_in(&self, view: &View, numbered: &Numbered) -> Option<State> {
         let Numbered { number, call } = numbered;
-        let state = observe::learn(&view.state, call)?;
+        let state = observe::learn(self.prev_node, &view.state, call)?;
         let expires = self.expires(call);
         match (&call.reply, apply(&state, call, *number, expires)) {
             (Reply::Unknown(_), applied) => applied.ok().map(|applied| applied.state),

@@ -37,6 +37,15 @@ pub struct Judged {
     pub violations: Vec<String>,
 }
 
+/// How fresh a plain read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// It shows every write that was answered before.
+    Strong,
+    /// It may be of any age. Clients act on it, and nothing is concluded from it.
+    Eventual,
+}
+
 /// What a fleet can be held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Demands {
@@ -44,6 +53,8 @@ pub struct Demands {
     pub prev_node: PrevNode,
     /// Which writes are above an index that was read.
     pub reach: Reach,
+    /// What reads are worth that do not say `quorum=true`.
+    pub reads: Reads,
 }
 
 /// Carries out a history below a directory of its own, and judges it.
@@ -58,6 +69,9 @@ pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, numb
         }
     };
     let mut problems = std::mem::take(&mut recorded.problems);
+    if demands.reads == Reads::Eventual {
+        recorded.calls.retain(|call| call.operation.writes() || call.operation.quorum);
+    }
     let calls = &recorded.calls;
     problems.extend(checks::all(calls, demands.reach, DEADLINE));
     let model = Tree { clocks: fleet.clocks(), prev_node: demands.prev_node };
@@ -128,7 +142,8 @@ fn record(fleet: &Fleet, workload: &Workload, top: &str, seed: u64) -> Result<Re
         for key in workload.keys {
             let verb =
                 if workload.partition == Partition::InOrder { Verb::List } else { Verb::Get };
-            calls.push(last_read(&mut last, &Operation::new(verb, key))?);
+            let operation = Operation { quorum: true, ..Operation::new(verb, key) };
+            calls.push(last_read(&mut last, &operation)?);
         }
         problems.append(&mut last.problems);
     }
