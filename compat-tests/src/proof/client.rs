@@ -92,7 +92,7 @@ impl Client {
         let mut query: Vec<String> = Vec::new();
         let fixed = match verb {
             Verb::Get | Verb::List | Verb::Set | Verb::Swap => "",
-            Verb::Delete | Verb::CompareAndDelete | Verb::Post => "",
+            Verb::Delete | Verb::CompareAndDelete | Verb::Post | Verb::Sweep => "",
             Verb::Create => "prevExist=false",
             Verb::Update => "prevExist=true",
             Verb::Refresh => "prevExist=true&refresh=true",
@@ -115,6 +115,8 @@ impl Client {
             | Verb::MakeDir => "PUT",
             Verb::Delete | Verb::CompareAndDelete | Verb::RemoveDir | Verb::RemoveTree => "DELETE",
             Verb::Post => "POST",
+            // Nobody asks it; should somebody, it is refused.
+            Verb::Sweep => "SWEEP",
         };
         let request = Request::new(method, &format!("{target}{query}"));
         let value = value.iter().map(|value| format!("value={value}"));

@@ -35,6 +35,9 @@ pub enum Verb {
     RemoveTree,
     /// POST.
     Post,
+    /// Asked by nobody: what the removal of a directory is for one key in it, where it takes the
+    /// keys one by one.
+    Sweep,
 }
 
 /// One request.

@@ -9,6 +9,7 @@ pub mod checker;
 pub mod checks;
 pub mod client;
 pub mod command;
+mod cut;
 pub mod drift;
 pub mod fleet;
 pub mod histories;

@@ -11,6 +11,7 @@ pub(super) fn learn(demand: PrevNode, state: &State, call: &Call) -> Option<Stat
     let mut state = state.clone();
     let operation = &call.operation;
     match &call.reply {
+        Reply::Done { .. } if operation.verb == Verb::Sweep => {}
         Reply::Done { node, prev, .. } => {
             if !operation.writes() {
                 learn_node(&mut state, node)?;
@@ -82,6 +83,9 @@ pub(super) fn done(prev_node: PrevNode, applied: Applied, numbered: &Numbered) -
     let Numbered { number, call } = numbered;
     let Applied { mut state, key, written, before } = applied;
     let Reply::Done { status, node, prev, .. } = &call.reply else { return None };
+    if call.operation.verb == Verb::Sweep {
+        return Some(state);
+    }
     if !call.operation.writes() {
         return (*status == 200 && (node.key == key)).then_some(state);
     }
@@ -138,7 +142,8 @@ fn is_status(verb: Verb, status: u16, was: Option<&Node>, prev: Option<&Shown>) 
         | Verb::Delete
         | Verb::CompareAndDelete
         | Verb::RemoveDir
-        | Verb::RemoveTree => status == 200,
+        | Verb::RemoveTree
+        | Verb::Sweep => status == 200,
     }
 }
 
