@@ -12,6 +12,7 @@ pub mod command;
 pub mod fleet;
 pub mod histories;
 pub mod history;
+pub mod kills;
 pub mod model;
 pub mod run;
 pub mod workload;
@@ -59,4 +60,8 @@ pub struct Row {
 pub type Scenario = fn(&Setting) -> Result<Vec<Row>, String>;
 
 /// All scenarios by name, in the order in which they run.
-pub const SCENARIOS: &[(&str, Scenario)] = &[("histories", histories::undisturbed)];
+pub const SCENARIOS: &[(&str, Scenario)] = &[
+    ("histories", histories::undisturbed),
+    ("kills", kills::kills),
+    ("draining", kills::draining),
+];
