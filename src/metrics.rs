@@ -408,11 +408,10 @@ mod tests {
     #[test]
     fn a_guard_counts_while_it_lives() {
         // One of its own: other tests have watchers too.
-        static GAUGE: LazyLock<IntGauge> =
-            LazyLock::new(|| IntGauge::new("held", "For this test.").expect("a valid name"));
-        let held = Held::one(&GAUGE);
-        assert_eq!(GAUGE.get(), 1);
+        let gauge = IntGauge::new("held", "For this test.").expect("a valid name");
+        let held = Held::one(&gauge);
+        assert_eq!(gauge.get(), 1);
         drop(held);
-        assert_eq!(GAUGE.get(), 0);
+        assert_eq!(gauge.get(), 0);
     }
 }
