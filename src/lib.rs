@@ -26,7 +26,8 @@
 //! it. The store evaluates that as one conditional write. If it applied, the item before it comes
 //! back with it and the answer goes out: one call, one write unit. If not, the refusal shows what
 //! is really there, and the plan is made again with it: a creation (child, and a stamp in the
-//! parent, in one transaction), a wait, or etcd's error.
+//! parent, in one transaction), a wait, or etcd's error. Creations in one directory that come while
+//! another is under way go together, in one transaction with one stamp.
 //!
 //! # What always holds
 //!

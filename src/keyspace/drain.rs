@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::write::pause;
+use super::settle::pause;
 use super::{Keyspace, store_failed};
 use crate::store::{Committed, Consistency, Level, Store, StoreError};
 use crate::v2::{
@@ -137,14 +137,15 @@ impl<S: Store> Keyspace<S> {
                 return Ok(item.is_draining().then(|| (item.key.clone(), item.modified)));
             }
             self.observe(&item)?;
+            let ticket = self.begin();
+            let id = self.write_id(ticket.index());
             let op = NodeOp {
                 key: item.key.clone(),
+                id,
                 expect: vec![Precondition::Modified(item.modified)],
                 mutation: Mutation::Remove { draining: item.is_dir(), now: self.clock.now() },
                 action: None,
             };
-            let ticket = self.begin();
-            let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops: vec![Op::Node(op)] }).await {
                 Ok(Committed::Applied { .. }) => {
                     return Ok(item.is_dir().then(|| (item.key.clone(), id.index)));
@@ -170,16 +171,17 @@ impl<S: Store> Keyspace<S> {
     ) -> Result<(), Error> {
         let mut attempt = 0;
         loop {
+            let ticket = self.begin();
+            let id = self.write_id(ticket.index());
             let op = NodeOp {
                 key: key.clone(),
+                id,
                 expect: vec![Precondition::Draining(index)],
                 mutation: Mutation::EndDrain { now: self.clock.now() },
                 action: None,
             };
             let mut ops = vec![Op::Node(op)];
             ops.extend(record.clone());
-            let ticket = self.begin();
-            let id = self.write_id(ticket.index());
             match self.store.commit(&Commit { id, ops }).await {
                 // Refused: another gateway was faster.
                 Ok(Committed::Applied { .. } | Committed::Refused { .. }) => return Ok(()),

@@ -7,8 +7,10 @@
 
 mod drain;
 mod expiry;
+mod gather;
 mod open;
 mod read;
+mod settle;
 mod statistics;
 mod ttl_files;
 mod turns;
@@ -33,6 +35,7 @@ use crate::v2::{
 use crate::watch::Hub;
 
 use drain::Drain;
+use gather::Groups;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
@@ -148,13 +151,14 @@ pub struct Config {
 /// One tree in a store.
 #[derive(Debug)]
 pub struct Keyspace<S> {
-    store: S,
+    store: Arc<S>,
     clock: Arc<IndexClock>,
     config: Config,
     identity: Identity,
     counters: Counters,
     gateway: u32,
     turns: Turns,
+    groups: Arc<Groups>,
     sweep_wanted: Notify,
     ttl_files: TtlFiles,
     hub: Option<Arc<Hub>>,

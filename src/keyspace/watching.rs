@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use super::settle::{Failed, Settled};
 use super::{Keyspace, store_failed, timed_out};
 use crate::clock::Ticket;
 use crate::store::{Consistency, Store};
@@ -90,7 +91,17 @@ impl<S> Begun<'_, S> {
         }
     }
 
-    /// The store refused it.
+    /// What the store says of it.
+    pub(super) fn decide(&mut self, outcome: Result<Settled, Failed>) -> Result<Settled, Error> {
+        match &outcome {
+            Ok(Settled::Applied(_) | Settled::HadApplied(_)) => {}
+            Err(failed) if failed.is_open => {}
+            Ok(Settled::Refused(_)) | Err(_) => self.did_not_happen(),
+        }
+        outcome.map_err(|failed| store_failed(&failed.error))
+    }
+
+    /// The store never saw it, or refused it.
     pub(super) fn did_not_happen(&mut self) {
         self.in_doubt = None;
     }
@@ -208,7 +219,8 @@ impl<S: Store> Keyspace<S> {
         }
         let read = self.store.get(key, Consistency::Strong);
         let item = timeout(self.config.request_timeout, read).await.map_err(|_| timed_out())?;
-        let Some(item) = item.map_err(|e| store_failed(&e))? else {
+        let item = item.map_err(|e| store_failed(&e))?;
+        let Some(item) = item.filter(|item| item.tells_of_a_node()) else {
             let traced_from = self.clock.now().plus_ms(-TRACE_MS);
             let traced_from_us = u64::try_from(traced_from.0).unwrap_or(0).saturating_mul(1000);
             return Ok(since.0 > traced_from_us);
@@ -224,8 +236,8 @@ impl<S: Store> Keyspace<S> {
             return Vec::new();
         }
         if !plan.drains {
-            let below = plan.commit.ops.iter().skip(1).filter_map(node_of);
-            return below.cloned().collect();
+            let below = plan.commit.ops.iter().skip(1).filter_map(Op::node);
+            return below.map(|op| op.key.clone()).collect();
         }
         // They are still there, below the tombstone of the directory.
         let watched = hub.watched_below(&event.node.key);
@@ -247,12 +259,5 @@ impl<S: Store> Keyspace<S> {
                 Vec::new()
             }
         }
-    }
-}
-
-fn node_of(op: &Op) -> Option<&Key> {
-    match op {
-        Op::Node(op) => Some(&op.key),
-        Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => None,
     }
 }

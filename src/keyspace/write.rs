@@ -1,32 +1,20 @@
 //! Writes: plan, commit, and plan again with what the commit found.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::drain::Drain;
-use super::watching::Begun;
+use super::gather::{self, Joined, Seat};
+use super::settle::{Found, pause, settle};
 use super::{Answer, Keyspace, store_failed};
-use crate::metrics;
-use crate::store::{Committed, Consistency, Level, Limits, Store, StoreError};
+use crate::store::{Consistency, Level, Limits, Store};
 use crate::v2::{
     Aftermath, Capacity, Commit, Detour, Error, ErrorCode, EtcdIndex, Event, Item, Key, Known,
     Moment, Op, Operation, Plan, Record, Seen, Step, Write, plan,
 };
 
-/// How long to wait, at most, before a commit of unknown outcome is sent again: at first, and
-/// at the most after doubling.
-const RESEND_PAUSE: Duration = Duration::from_millis(20);
-const RESEND_PAUSE_LIMIT: Duration = Duration::from_millis(500);
-
 /// After how many refused commits a write pauses before it plans again, so that writers on one
 /// key do not keep each other from it.
 const EAGER_ATTEMPTS: u32 = 3;
-
-/// What became of a commit.
-enum Settled {
-    Applied(Aftermath),
-    Refused(Vec<(usize, Option<Arc<Item>>)>),
-}
 
 impl<S: Store> Keyspace<S> {
     /// Carries out a client's write. `floor` is the index that was settled before it.
@@ -41,8 +29,10 @@ impl<S: Store> Keyspace<S> {
 
     /// Carries out a write when its turn has come. `None`: there was nothing left to do.
     async fn run(&self, write: &Write) -> Result<Option<Event>, Error> {
-        let is_remote = self.store.limits().is_remote;
-        let _turn = if is_remote { Some(self.turns.wait(&write.key).await) } else { None };
+        // An in-order key is new, and nobody else writes it.
+        let is_new = matches!(write.operation, Operation::CreateInOrder(_));
+        let takes_turns = self.store.limits().is_remote && !is_new;
+        let _turn = if takes_turns { Some(self.turns.wait(&write.key).await) } else { None };
         self.run_in_turn(write).await
     }
 
@@ -58,32 +48,67 @@ impl<S: Store> Keyspace<S> {
         mut known: Known,
     ) -> Result<Option<Event>, Error> {
         let mut refused: u32 = 0;
+        let mut seat = None;
         loop {
             let mut begun = self.begin();
             let moment = self.moment(begun.index());
-            match plan(write, &known, moment)? {
-                Step::Commit(plan) => match self.settle(&plan, &mut begun).await? {
-                    Settled::Applied(aftermath) => {
-                        let event = event_of(&plan, &aftermath, moment)?;
-                        begun.happened(&plan, &event).await;
-                        return self.conclude(&plan, event).await.map(Some);
-                    }
-                    Settled::Refused(found) => {
-                        drop(begun);
-                        self.take_in(&plan.commit, found, &mut known)?;
-                        refused += 1;
-                        if refused > EAGER_ATTEMPTS {
-                            pause(refused - EAGER_ATTEMPTS).await;
-                        }
-                    }
-                },
+            let plan = match plan(write, &known, moment)? {
+                Step::Commit(plan) => plan,
                 Step::Moot => return Ok(None),
                 Step::Detour(detour) => {
-                    drop(begun);
+                    // Neither a later write nor a group waits for it.
+                    drop((begun, seat.take()));
                     self.detour(detour, &mut known).await?;
+                    continue;
+                }
+            };
+            let outcome = match self.join_group(&plan.commit, seat.take()) {
+                None => {
+                    begun.may_happen(&plan);
+                    settle(&*self.store, &plan.commit).await
+                }
+                Some(Joined::Now(seat)) => {
+                    begun.may_happen(&plan);
+                    match seat.commit(&plan.commit).await {
+                        Some(outcome) => outcome,
+                        None => {
+                            begun.did_not_happen();
+                            continue;
+                        }
+                    }
+                }
+                Some(Joined::Later(later)) => {
+                    drop(begun);
+                    seat = later.await.ok();
+                    continue;
+                }
+            };
+            match begun.decide(outcome)?.aftermath() {
+                Ok(aftermath) => {
+                    let event = event_of(&plan, &aftermath, moment)?;
+                    begun.happened(&plan, &event).await;
+                    return self.conclude(&plan, event).await.map(Some);
+                }
+                Err(found) => {
+                    drop(begun);
+                    self.take_in(&plan.commit, found, &mut known)?;
+                    refused += 1;
+                    if refused > EAGER_ATTEMPTS {
+                        pause(refused - EAGER_ATTEMPTS).await;
+                    }
                 }
             }
         }
+    }
+
+    /// The group that a commit goes with. `None`: it goes alone. A store that costs nothing groups
+    /// what it is given by itself.
+    fn join_group(&self, commit: &Commit, seat: Option<Seat>) -> Option<Joined> {
+        let dir = gather::directory(commit).filter(|_| self.store.limits().is_remote)?;
+        Some(match seat.filter(|seat| seat.is_for(dir)) {
+            Some(seat) => Joined::Now(seat),
+            None => self.groups.join(dir, commit),
+        })
     }
 
     fn moment(&self, index: EtcdIndex) -> Moment {
@@ -143,57 +168,8 @@ impl<S: Store> Keyspace<S> {
         Ok(event)
     }
 
-    /// Commits, and finds out what became of it.
-    ///
-    /// A commit whose outcome is not known is sent again as it was. If it had happened, each item
-    /// that it wrote carries its id, and refuses it by its index. If it had not, it applies now
-    /// or is refused. Either way it is decided, and cannot apply a second time.
-    async fn settle(&self, plan: &Plan, begun: &mut Begun<'_, S>) -> Result<Settled, Error> {
-        let commit = &plan.commit;
-        let mut resends: u32 = 0;
-        loop {
-            begun.may_happen(plan);
-            let outcome = self.store.commit(commit).await;
-            if resends > 0 && outcome.is_ok() {
-                metrics::outcome_found_out();
-            }
-            match outcome {
-                Ok(Committed::Applied { before }) => {
-                    return Ok(Settled::Applied(Aftermath::Before(before.flatten())));
-                }
-                Ok(Committed::Refused { found }) => {
-                    let judged = judge(commit, found, resends > 0)?;
-                    if matches!(judged, Settled::Refused(_)) {
-                        begun.did_not_happen();
-                    }
-                    return Ok(judged);
-                }
-                Err(StoreError::Indeterminate(why)) => {
-                    tracing::debug!(why, resends, "a commit's outcome is not known yet");
-                }
-                // It may have happened before; that still has to be found out.
-                Err(StoreError::Unavailable(why)) if resends > 0 => {
-                    tracing::debug!(why, resends, "a commit's outcome cannot be found out yet");
-                }
-                Err(error) => {
-                    if resends == 0 && !matches!(error, StoreError::Corrupt(_)) {
-                        begun.did_not_happen();
-                    }
-                    return Err(store_failed(&error));
-                }
-            }
-            resends += 1;
-            pause(resends).await;
-        }
-    }
-
     /// Notes what a refused commit found.
-    fn take_in(
-        &self,
-        commit: &Commit,
-        found: Vec<(usize, Option<Arc<Item>>)>,
-        known: &mut Known,
-    ) -> Result<(), Error> {
+    fn take_in(&self, commit: &Commit, found: Found, known: &mut Known) -> Result<(), Error> {
         for (part, item) in found {
             if let Some(item) = &item {
                 self.observe(item)?;
@@ -299,29 +275,4 @@ fn event_of(plan: &Plan, aftermath: &Aftermath, moment: Moment) -> Result<Event,
         tracing::error!(action = plan.action.name(), "an applied write left no event");
         Error::new(ErrorCode::RaftInternal, "the write left no event")
     })
-}
-
-/// Whether a refused commit is this very write, which had happened before.
-fn judge(
-    commit: &Commit,
-    found: Vec<(usize, Option<Arc<Item>>)>,
-    was_sent_before: bool,
-) -> Result<Settled, Error> {
-    let main = found.iter().find(|(part, _)| *part == 0).and_then(|(_, item)| item.clone());
-    let happened = main.as_ref().map_or(Some(false), |item| item.writes.contains(commit.id));
-    match (happened, main) {
-        (Some(true), Some(item)) => Ok(Settled::Applied(Aftermath::Found(item))),
-        (None, _) if was_sent_before => {
-            let cause =
-                "the outcome of the write is not known: the key was written again too often";
-            Err(Error::new(ErrorCode::RaftInternal, cause))
-        }
-        (Some(_) | None, _) => Ok(Settled::Refused(found)),
-    }
-}
-
-/// Waits a random while, longer with each attempt, at most a bounded one.
-pub(super) async fn pause(attempt: u32) {
-    let longest = RESEND_PAUSE.saturating_mul(1 << attempt.min(6)).min(RESEND_PAUSE_LIMIT);
-    tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
 }

@@ -63,6 +63,8 @@ macro_rules! conformance {
             a_refusal_gives_every_item_that_does_not_match
             a_large_commit_is_one_commit
             a_commit_that_comes_again_is_not_applied_again
+            a_commit_that_was_ruled_out_never_applies
+            writes_that_go_together_keep_their_ids
             records_are_put_added_and_dropped
             records_and_items_go_together
             records_are_found_by_kind
@@ -117,12 +119,33 @@ fn key(path: &str) -> Key {
     Key::parse(path.as_bytes()).unwrap()
 }
 
+/// An operation that is not yet part of a write.
 fn op(key: &Key, expect: Vec<Precondition>, mutation: Mutation) -> NodeOp {
-    NodeOp { key: key.clone(), expect, mutation, action: Some(Action::Set) }
+    let id = WriteId { index: EtcdIndex(0), gateway: 0 };
+    NodeOp { key: key.clone(), id, expect, mutation, action: Some(Action::Set) }
+}
+
+/// A stamp of the write that it becomes a part of.
+const STAMP: Mutation = Mutation::Stamp { last: EtcdIndex(0) };
+
+/// The operation as a part of this write.
+fn part_of(id: WriteId, op: NodeOp) -> NodeOp {
+    let mutation =
+        if op.mutation == STAMP { Mutation::Stamp { last: id.index } } else { op.mutation };
+    NodeOp { id, mutation, ..op }
+}
+
+/// A commit of one write.
+fn several(id: WriteId, ops: Vec<Op>) -> Commit {
+    let ops = ops.into_iter().map(|op| match op {
+        Op::Node(op) => Op::Node(part_of(id, op)),
+        Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => op,
+    });
+    Commit { id, ops: ops.collect() }
 }
 
 fn one(id: WriteId, op: NodeOp) -> Commit {
-    Commit { id, ops: vec![Op::Node(op)] }
+    several(id, vec![Op::Node(op)])
 }
 
 fn file(value: &str) -> Mutation {

@@ -85,7 +85,7 @@ pub enum Committed {
 }
 
 /// Why a store has no answer, by what the caller must do about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum StoreError {
     /// It did not happen: throttled, in conflict, not reachable. The same call may be tried again.
     Unavailable(String),
@@ -114,12 +114,13 @@ impl std::error::Error for StoreError {}
 ///
 /// Contract, held by the conformance suite:
 /// - A commit applies at once and whole, or not at all. It applies where each of its parts
-///   [applies](crate::v2::NodeOp::applies). Commits on one item are serialised.
+///   [applies](crate::v2::NodeOp::applies). Commits on one item are serialised. The parts of one
+///   commit may belong to several writes, each with an id of its own.
 /// - An acknowledged commit is durable, and every strong read that begins later shows it.
 /// - A refused commit gives the items found for every node part that was seen not to match, as of
 ///   one moment at which the commit was refused.
-/// - A commit that comes again with the same id, because its outcome was not known, is never
-///   applied twice. The answer to the repetition is `Applied` or is `Refused` with items whose
+/// - A commit that comes again as it was, because its outcome was not known, is never applied
+///   twice. The answer to the repetition is `Applied` or is `Refused` with items whose
 ///   [writes](crate::v2::Writes) tell.
 /// - A page of a level holds every item of that level that was there throughout the listing,
 ///   each once, in no promised order. Tombstones and expired items are among them.

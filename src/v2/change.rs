@@ -35,6 +35,12 @@ pub enum Precondition {
     Stamp(Option<EtcdIndex>),
     /// There is a tombstone that is draining, of the removal at this index.
     Draining(EtcdIndex),
+    /// There is an item: a node or a tombstone.
+    Item,
+    /// There is no item, not even a tombstone.
+    NoItem,
+    /// This is not the last write of its slot.
+    NotWritten(WriteId),
 }
 
 impl Precondition {
@@ -61,6 +67,11 @@ impl Precondition {
             Precondition::Stamp(stamp) => node.is_some_and(|node| node.stamp() == *stamp),
             Precondition::Draining(index) => {
                 item.is_some_and(|item| item.is_draining() && item.modified == *index)
+            }
+            Precondition::Item => item.is_some(),
+            Precondition::NoItem => item.is_none(),
+            Precondition::NotWritten(id) => {
+                item.is_none_or(|item| item.writes.contains(*id) != Some(true))
             }
         }
     }
@@ -90,8 +101,11 @@ pub enum Mutation {
         /// The expiration; none: the directory stays.
         expiration: Option<UnixMs>,
     },
-    /// Note in a directory that a child is created.
-    Stamp,
+    /// Note in a directory that children are created.
+    Stamp {
+        /// The index of the last of them; the operation's own is that of the first.
+        last: EtcdIndex,
+    },
     /// Turn the node into a tombstone, which keeps what the node was.
     Remove {
         /// The subtree below is yet to be removed.
@@ -104,11 +118,20 @@ pub enum Mutation {
         /// When it happens.
         now: UnixMs,
     },
+    /// Note the operation's id, and nothing else: a write with a lower one of the same slot, which
+    /// may still be on its way, cannot apply any more.
+    RuleOut,
+    /// The same where there is no item: a tombstone of nothing.
+    RuleOutNew {
+        /// When it happens; the tombstone may be purged some time after.
+        now: UnixMs,
+    },
 }
 
 impl Mutation {
     /// The item after it. The preconditions hold of `item`.
-    pub fn apply(&self, op: &NodeOp, item: Option<&Item>, id: WriteId) -> Option<Item> {
+    fn apply(&self, op: &NodeOp, item: Option<&Item>) -> Option<Item> {
+        let id = op.id;
         let writes = item.map_or_else(Writes::default, |item| item.writes.clone()).then(id);
         let written = |content, created, expiration| Item {
             key: op.key.clone(),
@@ -139,8 +162,8 @@ impl Mutation {
                 let (expiration, action) = (*expiration, op.action);
                 Some(Item { content, expiration, action, writes, ..item })
             }
-            Mutation::Stamp => {
-                let content = Content::Dir(Dir { stamp: Some(id.index) });
+            Mutation::Stamp { last } => {
+                let content = Content::Dir(Dir { stamp: Some(*last) });
                 Some(Item { content, ..item?.clone() })
             }
             Mutation::Remove { draining, now } => {
@@ -155,6 +178,14 @@ impl Mutation {
                 let end = |was| Removed { draining: false, purge_at: purge_at(*now), ..was };
                 Some(Item { removed: item.removed.map(end), ..item })
             }
+            Mutation::RuleOut => Some(Item { writes, ..item?.clone() }),
+            Mutation::RuleOutNew { now } => {
+                let never = EtcdIndex(0);
+                let removed = Removed { draining: false, before: never, purge_at: purge_at(*now) };
+                let (modified, removed) = (never, Some(removed));
+                let nothing = written(Content::File(Value::from("")), never, None);
+                Some(Item { modified, removed, action: None, ..nothing })
+            }
         }
     }
 }
@@ -166,12 +197,16 @@ pub fn purge_at(now: UnixMs) -> UnixMs {
 
 /// What a commit asks of one node's item, and does to it.
 ///
-/// Besides its preconditions, an operation applies only over an item whose highest index is
-/// below the commit's. (Ending a drain is the exception: it changes nothing that has an index.)
+/// Besides its preconditions, an operation that gives the item its index applies only over an item
+/// whose highest index is below that; and one that leaves its id there, only where the id in its
+/// slot is a lower one. So a write that happened or was ruled out cannot happen later, however long
+/// an attempt at it was under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOp {
     /// The key of the item.
     pub key: Key,
+    /// The write that it is a part of. A commit may carry out several writes.
+    pub id: WriteId,
     /// What must hold.
     pub expect: Vec<Precondition>,
     /// What is done.
@@ -181,11 +216,43 @@ pub struct NodeOp {
 }
 
 impl NodeOp {
-    /// Whether it applies over this item in a commit of this index.
-    pub fn applies(&self, item: Option<&Item>, index: EtcdIndex) -> bool {
-        let in_order = matches!(self.mutation, Mutation::EndDrain { .. })
-            || item.is_none_or(|item| item.highest_index() < index);
-        in_order && self.expect.iter().all(|precondition| precondition.holds(item))
+    /// Whether it applies over this item.
+    pub fn applies(&self, item: Option<&Item>) -> bool {
+        let by_index = |item: &Item| item.highest_index() < self.id.index;
+        let by_id = |item: &Item| item.writes.contains(self.id) == Some(false);
+        item.is_none_or(|item| !self.gives_its_index() || by_index(item))
+            && item.is_none_or(|item| !self.leaves_its_id() || by_id(item))
+            && self.expect.iter().all(|precondition| precondition.holds(item))
+    }
+
+    /// The item after it, where it applies over `item`.
+    pub fn apply(&self, item: Option<&Item>) -> Option<Item> {
+        self.mutation.apply(self, item)
+    }
+
+    /// Whether the item remembers afterwards which write it was.
+    pub fn leaves_its_id(&self) -> bool {
+        match self.mutation {
+            Mutation::WriteFile { .. }
+            | Mutation::MakeDir { .. }
+            | Mutation::SetDirTtl { .. }
+            | Mutation::Remove { .. }
+            | Mutation::RuleOut
+            | Mutation::RuleOutNew { .. } => true,
+            Mutation::Stamp { .. } | Mutation::EndDrain { .. } => false,
+        }
+    }
+
+    /// Whether the item's highest index is its own afterwards.
+    fn gives_its_index(&self) -> bool {
+        match self.mutation {
+            Mutation::WriteFile { .. }
+            | Mutation::MakeDir { .. }
+            | Mutation::SetDirTtl { .. }
+            | Mutation::Stamp { .. }
+            | Mutation::Remove { .. } => true,
+            Mutation::EndDrain { .. } | Mutation::RuleOut | Mutation::RuleOutNew { .. } => false,
+        }
     }
 }
 
@@ -288,10 +355,28 @@ pub enum Op {
     DropSameRecord(Record),
 }
 
+impl Op {
+    /// The operation, where it is one on a node's item.
+    pub fn node(&self) -> Option<&NodeOp> {
+        match self {
+            Op::Node(op) => Some(op),
+            Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => None,
+        }
+    }
+
+    /// What the value in it measures, in bytes.
+    pub fn value_bytes(&self) -> usize {
+        match self.node().map(|op| &op.mutation) {
+            Some(Mutation::WriteFile { value: Some(value), .. }) => value.as_bytes().len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a store does at once or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// The index and the id of the write.
+    /// The id of the write; of several that go together, of the last.
     pub id: WriteId,
     /// The parts, no two on one item.
     pub ops: Vec<Op>,

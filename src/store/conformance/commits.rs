@@ -3,13 +3,15 @@
 use super::*;
 use crate::v2::{Record, RecordKind};
 
+const DIR: Mutation = Mutation::MakeDir { stamped: false, expiration: None };
+
 pub(crate) async fn a_commit_applies_whole_or_not_at_all<S: Store>(store: &S, second: &S) {
     let mut ids = Ids::new();
     let keys = [key("/whole/a"), key("/whole/b"), key("/elsewhere"), key("/whole/b/c")];
     apply(store, &one(ids.next(), op(&keys[2], vec![], file("old")))).await;
-    let mut wanted = Commit {
-        id: ids.next(),
-        ops: vec![
+    let mut wanted = several(
+        ids.next(),
+        vec![
             Op::Node(op(&keys[0], vec![Precondition::Absent], file("a"))),
             Op::Node(op(
                 &keys[1],
@@ -23,7 +25,7 @@ pub(crate) async fn a_commit_applies_whole_or_not_at_all<S: Store>(store: &S, se
             )),
             Op::Node(op(&keys[3], vec![Precondition::Absent], file("c"))),
         ],
-    };
+    );
     let there = get(store, &keys[2]).await;
     assert_eq!(refuse(store, &wanted).await, [(2, there.clone())]);
     let items = second.get_many(&keys).await.unwrap();
@@ -49,10 +51,10 @@ pub(crate) async fn a_refusal_gives_every_item_that_does_not_match<S: Store>(sto
     let ops = vec![
         Op::Node(op(&there, vec![Precondition::Absent], file("y"))),
         Op::Node(op(&fine, vec![Precondition::Absent], file("y"))),
-        Op::Node(op(&key("/r/gone"), vec![Precondition::Dir], Mutation::Stamp)),
+        Op::Node(op(&key("/r/gone"), vec![Precondition::Dir], STAMP)),
         Op::Node(op(&key("/r"), vec![Precondition::File], file("y"))),
     ];
-    let mut found = refuse(store, &Commit { id: ids.next(), ops }).await;
+    let mut found = refuse(store, &several(ids.next(), ops)).await;
     found.sort_by_key(|(number, _)| *number);
     assert_eq!(found, [(0, item), (2, None), (3, None)]);
 }
@@ -66,12 +68,12 @@ pub(crate) async fn a_large_commit_is_one_commit<S: Store>(store: &S, second: &S
         keys.iter().map(part).collect::<Vec<Op>>()
     };
     apply(store, &one(ids.next(), op(&keys[parts - 1], vec![], file("first")))).await;
-    let found = refuse(store, &Commit { id: ids.next(), ops: ops("refused") }).await;
+    let found = refuse(store, &several(ids.next(), ops("refused"))).await;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, parts - 1);
     assert_eq!(listed(second, &key("/large"), 2).await.len(), 1);
 
-    let mut wanted = Commit { id: ids.next(), ops: ops("applied") };
+    let mut wanted = several(ids.next(), ops("applied"));
     wanted.ops.pop();
     apply(store, &wanted).await;
     assert_eq!(listed(second, &key("/large"), 2).await, keys);
@@ -84,13 +86,13 @@ pub(crate) async fn a_commit_that_comes_again_is_not_applied_again<S: Store>(
     let mut ids = Ids::new();
     let (a, b) = (key("/again/a"), key("/again/b"));
     let create = one(ids.next(), op(&a, vec![Precondition::Absent], file("one")));
-    let both = Commit {
-        id: ids.next(),
-        ops: vec![
+    let both = several(
+        ids.next(),
+        vec![
             Op::Node(op(&b, vec![Precondition::Absent], file("b"))),
             Op::Node(op(&a, vec![Precondition::File], file("two"))),
         ],
-    };
+    );
     let later = one(ids.next(), op(&a, vec![Precondition::File], file("three")));
     let remove = Mutation::Remove { draining: false, now: NOW };
     let gone = one(ids.next(), op(&a, vec![Precondition::File], remove));
@@ -108,6 +110,80 @@ pub(crate) async fn a_commit_that_comes_again_is_not_applied_again<S: Store>(
             let now_there = store.get_many(&[a.clone(), b.clone()]).await.unwrap();
             assert_eq!(now_there, there, "changed by {again:?}");
         }
+    }
+}
+
+/// Creations in one directory, with one stamp for all of them: each child has the index of its own
+/// write, and the directory that of the last one. They apply where the first could apply alone.
+pub(crate) async fn writes_that_go_together_keep_their_ids<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let dir = key("/gathered");
+    let made = one(ids.next(), op(&dir, vec![Precondition::Absent], DIR));
+    apply(store, &made).await;
+    let between = ids.next();
+    let writes: Vec<WriteId> = (0..5).map(|_| ids.next()).collect();
+    let (first, last) = (writes[0], writes[4]);
+    let together = |writes: &[WriteId]| {
+        let child = |id: &WriteId| {
+            let child = dir.child(id.index.in_order_name().as_bytes());
+            Op::Node(part_of(*id, op(&child, vec![Precondition::Absent], file("child"))))
+        };
+        let mut ops: Vec<Op> = writes.iter().map(child).collect();
+        let mutation = Mutation::Stamp { last: last.index };
+        let stamp = op(&dir, vec![Precondition::LiveDir(NOW)], mutation);
+        ops.push(Op::Node(NodeOp { id: writes[0], action: None, ..stamp }));
+        Commit { id: last, ops }
+    };
+    let wanted = together(&writes);
+    apply(store, &wanted).await;
+    for id in &writes {
+        let child = get(second, &dir.child(id.index.in_order_name().as_bytes())).await.unwrap();
+        assert_eq!((child.created, child.modified), (id.index, id.index));
+        assert_eq!(child.writes.contains(*id), Some(true));
+    }
+    let stamped = get(second, &dir).await.unwrap();
+    assert_eq!((stamped.stamp(), stamped.modified), (Some(last.index), made.id.index));
+
+    if let Committed::Refused { found } = commit(store, &wanted).await {
+        for (number, id) in writes.iter().enumerate() {
+            let told = found.iter().find(|(part, _)| *part == number).and_then(|(_, i)| i.clone());
+            assert_eq!(told.expect("a child").writes.contains(*id), Some(true), "{id:?}");
+        }
+    }
+    // One that would be behind the stamp holds up those that would not.
+    let found = refuse(store, &together(&[between, ids.next()])).await;
+    assert_eq!(found, [(2, Some(stamped.clone()))]);
+    let found = refuse(store, &together(&[first])).await;
+    assert_eq!(found.last(), Some(&(1, Some(stamped))));
+}
+
+pub(crate) async fn a_commit_that_was_ruled_out_never_applies<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let (a, new, beside) = (key("/out/a"), key("/out/new"), key("/out/beside"));
+    apply(store, &one(ids.next(), op(&a, vec![], file("one")))).await;
+    for (key, expect, mutation) in [
+        (&a, Precondition::Item, Mutation::RuleOut),
+        (&new, Precondition::NoItem, Mutation::RuleOutNew { now: NOW }),
+    ] {
+        let id = ids.next();
+        let parts = [key, &beside].map(|key| Op::Node(op(key, vec![], file("late"))));
+        let (late, alone) = (several(id, parts.to_vec()), one(id, op(key, vec![], file("late"))));
+        let expect = vec![expect, Precondition::NotWritten(id)];
+        let rule_out = one(id.ruled_out(), op(key, expect, mutation));
+        apply(store, &rule_out).await;
+        let left = get(second, key).await;
+        for handle in [store, second] {
+            refuse(handle, &late).await;
+            for again in [&alone, &rule_out] {
+                assert_eq!(refuse(handle, again).await, [(0, left.clone())]);
+            }
+        }
+        let item = left.as_ref().expect("it is ruled out by something");
+        assert_eq!(item.writes.contains(id.ruled_out()), Some(true));
+        assert_eq!(get(second, key).await, left);
+        assert_eq!(get(second, &beside).await, None);
+        let later = WriteId { gateway: id.gateway, ..ids.next() };
+        apply(second, &one(later, op(key, vec![], file("later")))).await;
     }
 }
 
@@ -150,37 +226,37 @@ pub(crate) async fn records_and_items_go_together<S: Store>(store: &S, second: &
     let mut ids = Ids::new();
     let dir = key("/together");
     let make = Mutation::MakeDir { stamped: false, expiration: Some(NOW) };
-    let mut wanted = Commit {
-        id: ids.next(),
-        ops: vec![
+    let mut wanted = several(
+        ids.next(),
+        vec![
             Op::Node(op(&dir, vec![Precondition::Absent], make)),
             Op::AddRecord(ttl("/together", 0)),
         ],
-    };
+    );
     apply(store, &Commit { id: ids.next(), ops: vec![Op::PutRecord(ttl("/together", 9))] }).await;
-    wanted.id = ids.next();
+    wanted = several(ids.next(), wanted.ops);
     assert_eq!(refuse(store, &wanted).await, [], "the item did match");
     assert_eq!(get(second, &dir).await, None);
 
     wanted.ops[1] = Op::PutRecord(ttl("/together", 0));
-    wanted.id = ids.next();
+    wanted = several(ids.next(), wanted.ops);
     apply(store, &wanted).await;
     assert_eq!(ttls(second).await, [ttl("/together", 0)]);
     let item = get(second, &dir).await;
     assert!(item.is_some());
 
     wanted.ops[1] = Op::DropRecord(ttl("/together", 0).name());
-    wanted.id = ids.next();
+    wanted = several(ids.next(), wanted.ops);
     assert_eq!(refuse(store, &wanted).await, [(0, item)]);
     assert_eq!(ttls(second).await, [ttl("/together", 0)], "the record went alone");
 
     let remove = Mutation::Remove { draining: false, now: NOW };
     wanted.ops[0] = Op::Node(op(&dir, vec![Precondition::Dir], remove));
     wanted.ops[1] = Op::DropSameRecord(ttl("/together", 1));
-    wanted.id = ids.next();
+    wanted = several(ids.next(), wanted.ops);
     assert_eq!(refuse(store, &wanted).await, []);
     wanted.ops[1] = Op::DropSameRecord(ttl("/together", 0));
-    wanted.id = ids.next();
+    wanted = several(ids.next(), wanted.ops);
     apply(store, &wanted).await;
     assert_eq!(ttls(second).await, []);
     assert!(get(second, &dir).await.unwrap().removed.is_some());

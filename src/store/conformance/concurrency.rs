@@ -81,8 +81,8 @@ pub(crate) async fn concurrent_commits_that_share_an_item_are_serialised<S: Stor
         .map(|n| {
             let child = dir.child(format!("{n:02}").as_bytes());
             let child = op(&child, vec![Precondition::Absent], file("child"));
-            let stamp = op(&dir, vec![Precondition::LiveDir(NOW)], Mutation::Stamp);
-            Commit { id: ids.next(), ops: vec![Op::Node(child), Op::Node(stamp)] }
+            let stamp = op(&dir, vec![Precondition::LiveDir(NOW)], STAMP);
+            several(ids.next(), vec![Op::Node(child), Op::Node(stamp)])
         })
         .collect();
     let outcomes =

@@ -23,6 +23,7 @@ fn dir(stamped: bool, expiration: Option<UnixMs>) -> Mutation {
 
 const REMOVE: Mutation = Mutation::Remove { draining: false, now: NOW };
 const DRAIN: Mutation = Mutation::Remove { draining: true, now: NOW };
+const RULE_OUT_NEW: Mutation = Mutation::RuleOutNew { now: NOW };
 const END_DRAIN: Mutation = Mutation::EndDrain { now: NOW };
 
 /// Each state, by the mutations that lead to it.
@@ -35,7 +36,7 @@ fn states() -> Vec<(&'static str, Vec<Mutation>)> {
         ("expired file", vec![expiring_file(PAST)]),
         ("dir", vec![dir(false, None)]),
         ("stamped dir", vec![dir(true, None)]),
-        ("dir stamped later", vec![dir(false, FUTURE), Mutation::Stamp]),
+        ("dir stamped later", vec![dir(false, FUTURE), STAMP]),
         (
             "dir with a later ttl",
             vec![dir(false, None), Mutation::SetDirTtl { expiration: FUTURE }],
@@ -44,6 +45,8 @@ fn states() -> Vec<(&'static str, Vec<Mutation>)> {
         ("tombstone of a file", vec![expiring_file(FUTURE), REMOVE]),
         ("tombstone of a dir", vec![dir(true, None), REMOVE]),
         ("draining", vec![dir(true, FUTURE), DRAIN]),
+        ("ruled out", vec![RULE_OUT_NEW]),
+        ("file, and a write ruled out", vec![expiring_file(None), Mutation::RuleOut]),
         ("drained", vec![dir(false, None), DRAIN, END_DRAIN]),
     ]
 }
@@ -52,9 +55,9 @@ fn states() -> Vec<(&'static str, Vec<Mutation>)> {
 fn way(ids: &mut Ids, key: &Key, steps: &[Mutation]) -> (Vec<Commit>, Option<Item>) {
     let mut item: Option<Item> = None;
     let mut step = |mutation: &Mutation| {
-        let op = op(key, vec![as_it_is(item.as_ref())], mutation.clone());
         let id = ids.next();
-        item = mutation.apply(&op, item.as_ref(), id);
+        let op = part_of(id, op(key, vec![as_it_is(item.as_ref())], mutation.clone()));
+        item = op.apply(item.as_ref());
         one(id, op)
     };
     (steps.iter().map(&mut step).collect(), item)
@@ -81,7 +84,7 @@ fn with_company(id: WriteId, op: NodeOp, company: Company) -> (Commit, usize) {
         Company::Accompanied => {
             let beside = op.key.child(b"company");
             let other = super::op(&beside, vec![Precondition::Absent], file("company"));
-            (Commit { id, ops: vec![Op::Node(other), Op::Node(op)] }, 1)
+            (several(id, vec![Op::Node(other), Op::Node(op)]), 1)
         }
     }
 }
@@ -103,11 +106,15 @@ fn preconditions(item: Option<&Item>) -> Vec<Precondition> {
         Precondition::Stamp(None),
         Precondition::Stamp(Some(EtcdIndex(1))),
         Precondition::Draining(EtcdIndex(1)),
+        Precondition::Item,
+        Precondition::NoItem,
+        Precondition::NotWritten(WriteId { index: EtcdIndex(1), gateway: 1 }),
     ];
     if let Some(item) = item {
         all.push(Precondition::Modified(item.modified));
         all.push(Precondition::Draining(item.modified));
         all.push(Precondition::Stamp(Some(item.highest_index())));
+        all.extend(item.writes.ids().iter().copied().map(Precondition::NotWritten));
     }
     all
 }
@@ -115,7 +122,7 @@ fn preconditions(item: Option<&Item>) -> Vec<Precondition> {
 /// A mutation that goes with every state of this kind.
 fn harmless(item: Option<&Item>) -> Mutation {
     match kind(item) {
-        Kind::Dir => Mutation::Stamp,
+        Kind::Dir => STAMP,
         Kind::Draining => END_DRAIN,
         Kind::File | Kind::Nothing => file("after"),
     }
@@ -139,7 +146,8 @@ async fn check_preconditions<S: Store>(store: &S, company: Company) {
             let holds = precondition.holds(known);
             let op = op(&key, vec![as_it_is(known), precondition], harmless(known));
             let id = ids.next();
-            let after = op.mutation.apply(&op, known, id);
+            let op = part_of(id, op);
+            let after = op.apply(known);
             let (wanted, number) = with_company(id, op, company);
             if holds {
                 apply(store, &wanted).await;
@@ -177,12 +185,13 @@ fn mutations(item: Option<&Item>) -> Vec<Mutation> {
         dir(false, FUTURE),
         dir(true, FUTURE),
     ];
-    match kind(item) {
+    let rule_out = if item.is_some() { Mutation::RuleOut } else { RULE_OUT_NEW };
+    let mut fitting = match kind(item) {
         Kind::Draining => vec![END_DRAIN],
         Kind::Dir => vec![
             Mutation::SetDirTtl { expiration: None },
             Mutation::SetDirTtl { expiration: Some(NOW.plus_ms(77)) },
-            Mutation::Stamp,
+            STAMP,
             REMOVE,
             DRAIN,
         ],
@@ -197,7 +206,9 @@ fn mutations(item: Option<&Item>) -> Vec<Mutation> {
             creations.into_iter().chain(rewrites).collect()
         }
         Kind::Nothing => creations.to_vec(),
-    }
+    };
+    fitting.push(rule_out);
+    fitting
 }
 
 async fn check_mutations<S: Store>(store: &S, company: Company) {
@@ -213,9 +224,10 @@ async fn check_mutations<S: Store>(store: &S, company: Company) {
             let before = bring(store, &mut ids, &key, steps).await;
             let known = before.as_ref();
             let told = format!("{mutation:?} over {name}");
-            let op = NodeOp { action, ..op(&key, vec![as_it_is(known)], mutation) };
             let id = ids.next();
-            let after = op.mutation.apply(&op, known, id);
+            let op = part_of(id, op(&key, vec![as_it_is(known)], mutation));
+            let op = NodeOp { action, ..op };
+            let after = op.apply(known);
             let (wanted, _) = with_company(id, op, company);
             let told_before = apply(store, &wanted).await;
             if let (Some(told_before), Company::Alone) = (told_before, company) {
@@ -247,7 +259,8 @@ pub(crate) async fn a_commit_needs_a_higher_index_than_every_item_it_changes<S: 
     let mut ids = Ids::new();
     for (state, (name, steps)) in states().iter().enumerate() {
         let key = case_key(state, 0);
-        let Some(item) = bring(store, &mut ids, &key, steps).await else { continue };
+        let item = bring(store, &mut ids, &key, steps).await;
+        let Some(item) = item.filter(Item::tells_of_a_node) else { continue };
         let item = Arc::new(item);
         let mutation = harmless(Some(&item));
         let op = op(&key, vec![as_it_is(Some(&item))], mutation.clone());

@@ -42,7 +42,7 @@ impl Model {
         let (mut unmatched, mut record_unmatched) = (Vec::new(), false);
         for (number, op) in commit.ops.iter().enumerate() {
             match op {
-                Op::Node(op) if op.applies(self.items.get(&op.key), commit.id.index) => {}
+                Op::Node(op) if op.applies(self.items.get(&op.key)) => {}
                 Op::Node(_) => unmatched.push(number),
                 Op::PutRecord(_) | Op::DropRecord(_) => {}
                 Op::AddRecord(record) => {
@@ -57,15 +57,15 @@ impl Model {
             return Outcome::Refused(unmatched, record_unmatched);
         }
         for op in &commit.ops {
-            self.carry_out(op, commit.id);
+            self.carry_out(op);
         }
         Outcome::Applied
     }
 
-    fn carry_out(&mut self, op: &Op, id: WriteId) {
+    fn carry_out(&mut self, op: &Op) {
         match op {
             Op::Node(op) => {
-                let after = op.mutation.apply(op, self.items.get(&op.key), id);
+                let after = op.apply(self.items.get(&op.key));
                 self.items.insert(op.key.clone(), after.expect("its preconditions hold"));
             }
             Op::PutRecord(record) | Op::AddRecord(record) => {
@@ -89,7 +89,7 @@ fn maybe<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
 fn some_mutation(rng: &mut Rng, item: Option<&Item>) -> (Precondition, Mutation) {
     let value = |rng: &mut Rng| Value::from(["", "x", "y"][rng.usize(..3)]);
     let expiration = maybe(rng, some_time);
-    match rng.u8(..10) {
+    match rng.u8(..12) {
         0..=2 => {
             let expect = [Precondition::Absent, Precondition::File][rng.usize(..2)].clone();
             let creates = expect == Precondition::Absent || rng.bool();
@@ -104,9 +104,11 @@ fn some_mutation(rng: &mut Rng, item: Option<&Item>) -> (Precondition, Mutation)
             (expect, Mutation::MakeDir { stamped: rng.bool(), expiration })
         }
         5 => (Precondition::Dir, Mutation::SetDirTtl { expiration }),
-        6 => (Precondition::LiveDir(NOW), Mutation::Stamp),
+        6 => (Precondition::LiveDir(NOW), STAMP),
         7 => (Precondition::File, Mutation::Remove { draining: false, now: some_time(rng) }),
         8 => (Precondition::Dir, Mutation::Remove { draining: rng.bool(), now: some_time(rng) }),
+        9 => (Precondition::Item, Mutation::RuleOut),
+        10 => (Precondition::NoItem, Mutation::RuleOutNew { now: some_time(rng) }),
         _ => (draining(item), Mutation::EndDrain { now: some_time(rng) }),
     }
 }
@@ -139,7 +141,7 @@ fn some_node_op(rng: &mut Rng, model: &Model, key: &Key) -> NodeOp {
         expect.push(some_precondition(rng, item));
     }
     let action = maybe(rng, |rng| Action::ALL[rng.usize(1..8)]);
-    NodeOp { key: key.clone(), expect, mutation, action }
+    NodeOp { action, ..op(key, expect, mutation) }
 }
 
 fn some_record_op(rng: &mut Rng, model: &Model, key: &Key) -> Op {
@@ -177,7 +179,14 @@ fn some_commit(rng: &mut Rng, model: &Model, keys: &[Key], ids: &mut Ids) -> Com
     }
     // Some share a slot, and some do not.
     id.gateway = [0, 3, 3 + WRITER_SLOTS, 15, u32::MAX][rng.usize(..5)];
-    Commit { id, ops }
+    let mut commit = several(id, ops);
+    if rng.u8(..4) == 0 {
+        // The first part is another write, which goes with this one.
+        if let Some(Op::Node(op)) = commit.ops.first_mut() {
+            op.id.index = EtcdIndex(id.index.0 - rng.u64(..10));
+        }
+    }
+    commit
 }
 
 fn check(model: &Outcome, store: &Committed, before: &Model, commit: &Commit) {

@@ -75,7 +75,7 @@ impl DynamoDbStore {
     }
 
     async fn try_once(&self, commit: &Commit) -> Result<Committed, Failure> {
-        let compile = |op| Part::compile(&self.layout, op, commit.id);
+        let compile = |op| Part::compile(&self.layout, op);
         match commit.ops.as_slice() {
             [] => Ok(Committed::Applied { before: None }),
             [Op::Node(op)] => self.update(&op.key, compile(&commit.ops[0])).await,

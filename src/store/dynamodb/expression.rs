@@ -11,7 +11,9 @@ use super::item::{
     ACTION, BEFORE, CREATED, DIR, DRAINING, EXPIRATION, MODIFIED, PURGE, REMOVED, STAMP, VALUE,
     number, value, write_id, write_slot,
 };
-use crate::v2::{Action, Mutation, NodeOp, Precondition, UnixMs, WriteId, purge_at};
+use crate::v2::{
+    Action, EtcdIndex, Mutation, NodeOp, Precondition, UnixMs, Value, WriteId, purge_at,
+};
 
 /// What an UpdateItem, alone or in a transaction, is made of.
 #[derive(Debug, Default)]
@@ -22,17 +24,17 @@ pub(super) struct Expression {
     values: Vec<(String, AttributeValue)>,
 }
 
-/// The commit's index.
+/// The write's index.
 const INDEX: &str = ":i";
-/// The commit's id.
+/// The write's id.
 const ID: &str = ":w";
 
 impl Expression {
-    /// Compiles an operation of a commit of this id.
-    pub(super) fn compile(op: &NodeOp, id: WriteId) -> Expression {
+    /// Compiles an operation.
+    pub(super) fn compile(op: &NodeOp) -> Expression {
         let mut expression = Expression::default();
-        expression.mutate(op, id);
-        expression.in_order(&op.mutation, id);
+        expression.mutate(op, op.id);
+        expression.in_order(&op.mutation, op.id);
         for precondition in &op.expect {
             expression.expect(precondition);
         }
@@ -93,7 +95,7 @@ impl Expression {
                 self.set_written(op.action, id);
                 self.set_expiration(*expiration);
             }
-            Mutation::Stamp => self.set_index(STAMP, id),
+            Mutation::Stamp { last } => self.set(STAMP, number(last)),
             Mutation::Remove { draining, now } => {
                 self.set.push(format!("{BEFORE} = {MODIFIED}"));
                 self.set_index(MODIFIED, id);
@@ -101,23 +103,40 @@ impl Expression {
                 self.set_removed(*now, *draining);
             }
             Mutation::EndDrain { now } => self.set_removed(*now, false),
+            Mutation::RuleOut => self.set_id(id),
+            Mutation::RuleOutNew { now } => {
+                self.set(VALUE, value(&Value::from("")));
+                for name in [CREATED, MODIFIED, BEFORE] {
+                    self.set(name, number(EtcdIndex(0)));
+                }
+                self.set_id(id);
+                self.set_removed(*now, false);
+            }
         }
     }
 
-    /// Only over an item whose highest index is below the commit's. That is the higher one of
+    /// Only over an item whose highest index is below the write's. That is the higher one of
     /// its modifiedIndex and its stamp: every write sets one of them to its own index. Where the
     /// mutation has nothing to start from without an item, there must be one of its kind.
     fn in_order(&mut self, mutation: &Mutation, id: WriteId) {
         let over_any = match mutation {
             Mutation::WriteFile { value, creates, .. } => value.is_some() && *creates,
             Mutation::MakeDir { .. } => true,
-            Mutation::SetDirTtl { .. } | Mutation::Stamp => {
+            Mutation::SetDirTtl { .. } | Mutation::Stamp { .. } => {
                 self.exists(DIR);
                 false
             }
             Mutation::Remove { .. } => false,
             Mutation::EndDrain { .. } => return self.exists(MODIFIED),
+            Mutation::RuleOut => {
+                self.exists(MODIFIED);
+                return self.later_id(id);
+            }
+            Mutation::RuleOutNew { .. } => return,
         };
+        if !matches!(mutation, Mutation::Stamp { .. }) {
+            self.later_id(id);
+        }
         self.value(INDEX, number(id.index));
         let modified = format!("{MODIFIED} < {INDEX}");
         self.require(if over_any {
@@ -157,14 +176,31 @@ impl Expression {
                 let placeholder = self.fresh(number(index));
                 self.require(format!("{MODIFIED} = {placeholder}"));
             }
+            Precondition::Item => self.exists(MODIFIED),
+            Precondition::NoItem => self.require(format!("attribute_not_exists({MODIFIED})")),
+            Precondition::NotWritten(id) => {
+                let (slot, placeholder) = (write_slot(*id), self.fresh(write_id(*id)));
+                self.require(format!("(attribute_not_exists({slot}) OR {slot} <> {placeholder})"));
+            }
         }
     }
 
     fn set_written(&mut self, action: Option<Action>, id: WriteId) {
-        self.value(ID, write_id(id));
-        self.set.push(format!("{} = {ID}", write_slot(id)));
+        self.set_id(id);
         let action = action.map(|action| AttributeValue::S(action.name().to_owned()));
         self.set_or_remove(ACTION, action);
+    }
+
+    fn set_id(&mut self, id: WriteId) {
+        self.value(ID, write_id(id));
+        self.set.push(format!("{} = {ID}", write_slot(id)));
+    }
+
+    /// Only over a lower id in this one's slot: ids are kept so that their bytes sort as they do.
+    fn later_id(&mut self, id: WriteId) {
+        let slot = write_slot(id);
+        self.value(ID, write_id(id));
+        self.require(format!("(attribute_not_exists({slot}) OR {slot} < {ID})"));
     }
 
     fn set_removed(&mut self, now: UnixMs, draining: bool) {
@@ -248,13 +284,13 @@ impl Expression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v2::{EtcdIndex, Key, Value};
+    use crate::v2::Key;
 
     fn compile(expect: Vec<Precondition>, mutation: Mutation) -> (String, String) {
         let key = Key::parse(b"/a").expect("clean");
-        let op = NodeOp { key, expect, mutation, action: Some(Action::Set) };
         let id = WriteId { index: EtcdIndex(9), gateway: 17 };
-        let expression = Expression::compile(&op, id);
+        let op = NodeOp { key, id, expect, mutation, action: Some(Action::Set) };
+        let expression = Expression::compile(&op);
         let texts = (expression.update(), expression.condition());
         for (name, _) in expression.values() {
             let used = [&texts.0, &texts.1].into_iter().any(|text| {
@@ -276,7 +312,8 @@ mod tests {
         );
         assert_eq!(
             condition,
-            "(attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) AND \
+            "(attribute_not_exists(w1) OR w1 < :w) AND \
+             (attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) AND \
              attribute_exists(v) AND attribute_not_exists(r) AND \
              (attribute_not_exists(e) OR e > :x4)"
         );
@@ -284,8 +321,9 @@ mod tests {
 
     #[test]
     fn a_stamp_touches_nothing_else() {
-        let (update, condition) = compile(vec![Precondition::Dir], Mutation::Stamp);
-        assert_eq!(update, "SET k = :i");
+        let stamp = Mutation::Stamp { last: EtcdIndex(12) };
+        let (update, condition) = compile(vec![Precondition::Dir], stamp);
+        assert_eq!(update, "SET k = :k");
         assert_eq!(
             condition,
             "attribute_exists(d) AND m < :i AND (attribute_not_exists(k) OR k < :i) AND \

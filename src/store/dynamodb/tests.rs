@@ -23,31 +23,46 @@ fn id(index: u64) -> WriteId {
     WriteId { index: EtcdIndex(index), gateway: 7 }
 }
 
-fn commit(index: u64, ops: Vec<Op>) -> Commit {
+/// A commit of one write at this index, whose parts are made for any.
+fn commit(index: u64, mut ops: Vec<Op>) -> Commit {
+    for op in &mut ops {
+        if let Op::Node(op) = op {
+            op.id = id(index);
+            if let Mutation::Stamp { last } = &mut op.mutation {
+                *last = op.id.index;
+            }
+        }
+    }
     Commit { id: id(index), ops }
 }
 
 fn put(path: &str, value: &str, expect: Vec<Precondition>) -> Op {
     let value = Some(Value::from(value));
     let mutation = Mutation::WriteFile { value, creates: true, expiration: None };
-    Op::Node(NodeOp { key: key(path), expect, mutation, action: Some(Action::Set) })
+    Op::Node(NodeOp { key: key(path), id: id(0), expect, mutation, action: Some(Action::Set) })
 }
 
 fn make_dir(path: &str) -> Op {
     let mutation = Mutation::MakeDir { stamped: false, expiration: None };
     let expect = vec![Precondition::Absent];
-    Op::Node(NodeOp { key: key(path), expect, mutation, action: None })
+    Op::Node(NodeOp { key: key(path), id: id(0), expect, mutation, action: None })
 }
 
 fn stamp(path: &str) -> Op {
     let expect = vec![Precondition::LiveDir(NOW)];
-    Op::Node(NodeOp { key: key(path), expect, mutation: Mutation::Stamp, action: None })
+    Op::Node(NodeOp {
+        key: key(path),
+        id: id(0),
+        expect,
+        mutation: Mutation::Stamp { last: EtcdIndex(0) },
+        action: None,
+    })
 }
 
 fn remove(path: &str) -> Op {
     let mutation = Mutation::Remove { draining: false, now: NOW };
     let expect = vec![Precondition::File];
-    Op::Node(NodeOp { key: key(path), expect, mutation, action: Some(Action::Delete) })
+    Op::Node(NodeOp { key: key(path), id: id(0), expect, mutation, action: Some(Action::Delete) })
 }
 
 #[track_caller]

@@ -39,11 +39,11 @@ pub(super) enum Act {
 }
 
 impl Part {
-    /// Compiles a part of a commit of this id.
-    pub(super) fn compile(layout: &Layout, op: &Op, id: WriteId) -> Part {
+    /// Compiles a part of a commit.
+    pub(super) fn compile(layout: &Layout, op: &Op) -> Part {
         match op {
             Op::Node(node) => {
-                let expression = Expression::compile(node, id);
+                let expression = Expression::compile(node);
                 Part {
                     place: layout.of(&node.key),
                     act: Act::Update(expression.update()),

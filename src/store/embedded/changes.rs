@@ -42,8 +42,7 @@ impl Changes {
                 Op::Node(op) => {
                     let item = self.item(tree, &op.key);
                     let known = item.as_deref();
-                    let applies = op.applies(known, commit.id.index);
-                    match applies.then(|| op.mutation.apply(op, known, commit.id)).flatten() {
+                    match op.applies(known).then(|| op.apply(known)).flatten() {
                         Some(mut after) => {
                             if let Some(known) = known {
                                 after.key = known.key.clone();

@@ -54,6 +54,7 @@ fn id(index: u64) -> WriteId {
 fn write(path: &str, value: &str, expiration: Option<UnixMs>, index: u64) -> Commit {
     let op = NodeOp {
         key: key(path),
+        id: id(index),
         expect: vec![],
         mutation: Mutation::WriteFile {
             value: Some(Value::from(value)),
@@ -68,6 +69,7 @@ fn write(path: &str, value: &str, expiration: Option<UnixMs>, index: u64) -> Com
 fn remove(path: &str, now: UnixMs, index: u64) -> Commit {
     let op = NodeOp {
         key: key(path),
+        id: id(index),
         expect: vec![Precondition::File],
         mutation: Mutation::Remove { draining: false, now },
         action: Some(Action::Delete),

@@ -177,19 +177,7 @@ fn answer_all(group: Vec<Request>, error: impl Fn() -> StoreError) {
 }
 
 fn value_bytes(commit: &Commit) -> usize {
-    let of_op = |op: &Op| match op {
-        Op::Node(op) => match &op.mutation {
-            Mutation::WriteFile { value: Some(value), .. } => value.as_bytes().len(),
-            Mutation::WriteFile { value: None, .. }
-            | Mutation::MakeDir { .. }
-            | Mutation::SetDirTtl { .. }
-            | Mutation::Stamp
-            | Mutation::Remove { .. }
-            | Mutation::EndDrain { .. } => 0,
-        },
-        Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => 0,
-    };
-    commit.ops.iter().map(of_op).sum()
+    commit.ops.iter().map(Op::value_bytes).sum()
 }
 
 /// The last commits whose repetition no item would refuse: those that write records, or end a
@@ -215,8 +203,6 @@ impl Repeats {
 
 /// Whether an item that the commit writes has its index afterwards, and so refuses it next time.
 fn refuses_itself(commit: &Commit) -> bool {
-    commit.ops.iter().any(|op| match op {
-        Op::Node(op) => !matches!(op.mutation, Mutation::EndDrain { .. }),
-        Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => false,
-    })
+    let mut nodes = commit.ops.iter().filter_map(Op::node);
+    nodes.any(|op| !matches!(op.mutation, Mutation::EndDrain { .. }))
 }

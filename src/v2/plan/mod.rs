@@ -212,10 +212,7 @@ pub enum Aftermath {
 impl Plan {
     /// The node that the write is about: the first part of the commit.
     pub fn key(&self) -> Option<&Key> {
-        self.commit.ops.iter().find_map(|op| match op {
-            Op::Node(op) => Some(&op.key),
-            Op::PutRecord(_) | Op::AddRecord(_) | Op::DropRecord(_) | Op::DropSameRecord(_) => None,
-        })
+        self.commit.ops.iter().find_map(Op::node).map(|op| &op.key)
     }
 
     /// Whether a directory goes, with what is in it.
@@ -239,10 +236,9 @@ impl Plan {
             (Prior::FromStore, Aftermath::Found(item)) => before_removal(item).map(Arc::new),
         };
         let after = match (aftermath, &before) {
-            (Aftermath::Found(item), None) => Item::clone(item),
-            (Aftermath::Found(_) | Aftermath::Before(_), _) => {
-                op.mutation.apply(op, before.as_deref(), id)?
-            }
+            // It may have been written over since; what this write made of it needs no item, mostly.
+            (Aftermath::Found(item), None) => op.apply(None).unwrap_or_else(|| Item::clone(item)),
+            (Aftermath::Found(_) | Aftermath::Before(_), _) => op.apply(before.as_deref())?,
         };
         let prev_node = before.as_deref().map(|item| item.node(now));
         let mut node = after.node(now);

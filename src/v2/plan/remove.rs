@@ -73,7 +73,8 @@ impl Planner<'_> {
     fn remove_file(&self, key: &Key, action: Action, mut expect: Vec<Precondition>) -> Plan {
         expect.insert(0, Precondition::LiveFile(self.moment.now));
         let mutation = Mutation::Remove { draining: false, now: self.moment.now };
-        let op = NodeOp { key: key.clone(), expect, mutation, action: Some(action) };
+        let op =
+            NodeOp { key: key.clone(), id: self.moment.id, expect, mutation, action: Some(action) };
         self.commit(action, Prior::FromStore, vec![Op::Node(op)])
     }
 
@@ -123,7 +124,8 @@ impl Planner<'_> {
         let mutation = Mutation::Remove { draining: true, now: self.moment.now };
         let (key, index) = (top.key.clone(), self.moment.id.index);
         let expect = [same, expect].concat();
-        let op = NodeOp { key: key.clone(), expect, mutation, action: Some(action) };
+        let op =
+            NodeOp { key: key.clone(), id: self.moment.id, expect, mutation, action: Some(action) };
         let record = Op::PutRecord(Record::Drain { key, index, action });
         let mut ops = vec![Op::Node(op), record];
         ops.extend(drop_dir_ttl_record(top));
@@ -133,7 +135,7 @@ impl Planner<'_> {
 
     fn removal(&self, item: &Item, action: Action, expect: Vec<Precondition>) -> NodeOp {
         let mutation = Mutation::Remove { draining: false, now: self.moment.now };
-        NodeOp { key: item.key.clone(), expect, mutation, action: Some(action) }
+        NodeOp { key: item.key.clone(), id: self.moment.id, expect, mutation, action: Some(action) }
     }
 
     /// A node that goes with its directory: a file on the condition that it still is one, a
@@ -144,7 +146,7 @@ impl Planner<'_> {
             Content::Dir(dir) => vec![Precondition::Dir, Precondition::Stamp(dir.stamp)],
         };
         let mutation = Mutation::Remove { draining: false, now: self.moment.now };
-        NodeOp { key: item.key.clone(), expect, mutation, action: None }
+        NodeOp { key: item.key.clone(), id: self.moment.id, expect, mutation, action: None }
     }
 }
 

@@ -28,6 +28,7 @@ impl Model {
         let mut model = Model { items: BTreeMap::new(), index: 1, now: START, capacity: CAPACITY };
         let root = NodeOp {
             key: Key::root(),
+            id: id(1),
             expect: vec![],
             mutation: crate::v2::Mutation::MakeDir { stamped: false, expiration: None },
             action: None,
@@ -47,12 +48,12 @@ impl Model {
             })
         };
         let refused: Vec<Key> = nodes()
-            .filter(|op| !op.applies(self.items.get(&op.key), commit.id.index))
+            .filter(|op| !op.applies(self.items.get(&op.key)))
             .map(|op| op.key.clone())
             .collect();
         if refused.is_empty() {
             for op in nodes() {
-                let after = op.mutation.apply(op, self.items.get(&op.key), commit.id);
+                let after = op.apply(self.items.get(&op.key));
                 self.items.insert(op.key.clone(), after.expect("the preconditions held"));
             }
         }

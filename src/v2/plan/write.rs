@@ -116,7 +116,7 @@ impl Planner<'_> {
         let value = (!draft.refresh).then(|| draft.value.clone());
         let mutation = Mutation::WriteFile { value, creates, expiration: draft.expiration };
         let told = (!draft.refresh).then_some(action);
-        let op = NodeOp { key: key.clone(), expect, mutation, action: told };
+        let op = NodeOp { key: key.clone(), id: self.moment.id, expect, mutation, action: told };
         let plan = self.commit(action, Prior::FromStore, vec![Op::Node(op)]);
         Plan { is_refresh: draft.refresh, ..plan }
     }
@@ -127,7 +127,7 @@ impl Planner<'_> {
             vec![Precondition::LiveFile(self.moment.now), Precondition::Modified(file.modified)];
         let mutation = Mutation::MakeDir { stamped: false, expiration: draft.expiration };
         let action = (!draft.refresh).then_some(Action::Set);
-        let op = NodeOp { key: file.key.clone(), expect, mutation, action };
+        let op = NodeOp { key: file.key.clone(), id: self.moment.id, expect, mutation, action };
         let mut ops = vec![Op::Node(op)];
         ops.extend(dir_ttl_record(&file.key, draft.expiration));
         let plan = self.commit(Action::Set, Prior::Known(Arc::clone(file)), ops);
@@ -145,7 +145,7 @@ impl Planner<'_> {
         let mutation = Mutation::SetDirTtl { expiration: draft.expiration };
         let action = (!draft.refresh).then_some(Action::Update);
         let key = dir.key.clone();
-        let mut ops = vec![Op::Node(NodeOp { key, expect, mutation, action })];
+        let mut ops = vec![Op::Node(NodeOp { key, id: self.moment.id, expect, mutation, action })];
         match draft.expiration {
             Some(_) => ops.extend(dir_ttl_record(&dir.key, draft.expiration)),
             None => ops.extend(drop_dir_ttl_record(dir)),
@@ -164,7 +164,8 @@ impl Planner<'_> {
             Mutation::WriteFile { value, creates: true, expiration }
         };
         let expect = vec![Precondition::Absent];
-        let op = NodeOp { key: key.clone(), expect, mutation, action: Some(action) };
+        let op =
+            NodeOp { key: key.clone(), id: self.moment.id, expect, mutation, action: Some(action) };
         let mut ops = vec![Op::Node(op)];
         if draft.dir {
             ops.extend(dir_ttl_record(key, draft.expiration));
@@ -218,13 +219,15 @@ impl Planner<'_> {
             return None;
         }
         let expect = vec![Precondition::LiveDir(self.moment.now)];
-        Some(NodeOp { key: dir.clone(), expect, mutation: Mutation::Stamp, action: None })
+        let id = self.moment.id;
+        let mutation = Mutation::Stamp { last: id.index };
+        Some(NodeOp { key: dir.clone(), id, expect, mutation, action: None })
     }
 
     fn implicit_parent(&self, dir: &Key) -> NodeOp {
         let expect = vec![Precondition::Absent];
         let mutation = Mutation::MakeDir { stamped: true, expiration: None };
-        NodeOp { key: dir.clone(), expect, mutation, action: None }
+        NodeOp { key: dir.clone(), id: self.moment.id, expect, mutation, action: None }
     }
 }
 

@@ -110,7 +110,7 @@ async fn a_lost_reply_is_found_out_by_sending_the_commit_again() {
     let item = found[0].1.as_ref().unwrap();
     assert_eq!(item.writes.contains(one.id), Some(true));
 
-    let several = Commit { id: id(2), ..several };
+    let several = commit(2, several.ops);
     engine.script([Fault::LoseReply]);
     assert!(store.commit(&several).await.is_err());
     applied(store.commit(&several).await);

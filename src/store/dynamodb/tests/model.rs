@@ -57,12 +57,15 @@ fn mutation() -> impl Strategy<Value = (Vec<Precondition>, Mutation)> {
         expiration().prop_map(|expiration| {
             (vec![Precondition::Dir], Mutation::SetDirTtl { expiration })
         }),
-        Just((vec![Precondition::Dir], Mutation::Stamp)),
+        (1u64..40)
+            .prop_map(|last| (vec![Precondition::Dir], Mutation::Stamp { last: EtcdIndex(last) })),
         (any::<bool>(), time()).prop_map(|(draining, now)| {
             (vec![Precondition::Dir], Mutation::Remove { draining, now })
         }),
         time()
             .prop_map(|now| (vec![Precondition::File], Mutation::Remove { draining: false, now })),
+        Just((vec![Precondition::Item], Mutation::RuleOut)),
+        time().prop_map(|now| (vec![Precondition::NoItem], Mutation::RuleOutNew { now })),
         (time(), 1u64..120).prop_map(|(now, index)| {
             (vec![Precondition::Draining(EtcdIndex(index))], Mutation::EndDrain { now })
         }),
@@ -95,17 +98,17 @@ fn turn() -> impl Strategy<Value = Turn> {
 async fn play(store: &DynamoDbStore, key: &Key, model: Option<Item>, turn: Turn) -> Option<Item> {
     let (mut expect, mutation) = turn.mutation;
     expect.extend(turn.more);
-    let op = NodeOp { key: key.clone(), expect, mutation, action: turn.action };
     let id = id(turn.index);
+    let op = NodeOp { key: key.clone(), id, expect, mutation, action: turn.action };
     let result = store.commit(&Commit { id, ops: vec![Op::Node(op.clone())] }).await.unwrap();
     let next = match result {
         Committed::Applied { before } => {
-            assert!(op.applies(model.as_ref(), id.index), "{op:?} applied over {model:?}");
+            assert!(op.applies(model.as_ref()), "{op:?} applied over {model:?}");
             assert_eq!(before.expect("one part").as_deref(), model.as_ref());
-            op.mutation.apply(&op, model.as_ref(), id)
+            op.apply(model.as_ref())
         }
         Committed::Refused { found } => {
-            assert!(!op.applies(model.as_ref(), id.index), "{op:?} refused over {model:?}");
+            assert!(!op.applies(model.as_ref()), "{op:?} refused over {model:?}");
             let [(0, found)] = found.as_slice() else { panic!("{found:?}") };
             assert_eq!(found.as_deref(), model.as_ref());
             model
