@@ -14,6 +14,7 @@ pub mod drift;
 pub mod fleet;
 pub mod histories;
 pub mod history;
+pub mod kills;
 pub mod model;
 pub mod run;
 pub mod workload;
@@ -79,4 +80,6 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("drift", drift::too_far_ahead),
     ("faults", histories::faults),
     ("weather", histories::weather),
+    ("kills", kills::kills),
+    ("draining", kills::draining),
 ];
