@@ -76,6 +76,15 @@ impl Model for Tree {
         }
         after
     }
+
+    fn is_pure(&self, call: &Numbered) -> bool {
+        let Call { operation, reply, .. } = &call.call;
+        match reply {
+            Reply::Done { .. } => !operation.writes(),
+            Reply::Refused { .. } | Reply::NotListed => true,
+            Reply::Unknown(_) => false,
+        }
+    }
 }
 
 /// The tree as one call may have met it: without some of the nodes that may be past their time.

@@ -147,14 +147,14 @@ pub const WORKLOADS: [Workload; 6] = [
         partition: Partition::InOrder,
     },
     Workload {
-        name: "recursive delete of 120 files, writes into them",
+        name: "recursive delete of 100 files, writes into them",
         verbs: DRAINED,
-        keys: &["d", "d/f000", "d/f060", "d/f119", "d/new"],
+        keys: &["d", "d/f000", "d/f050", "d/f099", "d/new"],
         clients: 3,
         calls: 6,
         pause_ms: 0,
         lanes: 3,
-        prepared: 120,
+        prepared: 100,
         partition: Partition::Drained,
     },
 ];
