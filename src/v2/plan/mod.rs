@@ -286,8 +286,9 @@ fn before_removal(tombstone: &Item, id: WriteId) -> Option<Item> {
 /// its own. What is told by neither is shown as if this write had created the file empty: the value
 /// that a refresh kept, and the createdIndex where the file was created anew since.
 fn left_by(op: &NodeOp, found: &Item, id: WriteId) -> Item {
-    if found.modified == id.index && found.removed.is_none() {
-        return found.clone();
+    let last = found.removed.map_or(found.modified, |removed| removed.before);
+    if last == id.index {
+        return Item { modified: id.index, removed: None, ..found.clone() };
     }
     let (value, creates, expiration) = match &op.mutation {
         Mutation::WriteFile { value, creates, expiration } => {

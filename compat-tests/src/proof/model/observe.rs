@@ -107,7 +107,8 @@ pub(super) fn done(prev_node: PrevNode, applied: Applied, numbered: &Numbered) -
         Some(after) => {
             after.expires = exact(after.expires, node.expires)?;
             let is_lost = is_partly_lost(prev_node, &call.reply);
-            let is_kept = call.operation.verb == Verb::Refresh && is_lost;
+            let is_found_out = prev_node == PrevNode::MayBeLost && prev.is_none();
+            let is_kept = call.operation.verb == Verb::Refresh && is_found_out;
             let is_value =
                 after.value == node.value || (is_kept && node.value.as_deref() == Some(""));
             let is_created = is_lost || after.created == super::Index::Known(node.created);

@@ -253,4 +253,10 @@ fn a_write_that_was_found_out_late_shows_its_own_value_or_none() {
     assert!(!explains(update("2", 15)), "made up");
     assert!(!explains(update("other", 10)), "another's value");
     assert!(is_bad(&[first(), update("2", 20)]), "nothing was lost");
+    let refresh = |value: &str| {
+        let node = Shown { expires: Some(1020), ..file("k", value, 10, 20) };
+        at(20, 30, Operation { ttl: Some(1), ..ask(Verb::Refresh, "k") }, done(node, None))
+    };
+    assert!(explains(refresh("1")) && explains(refresh("")));
+    assert!(!explains(refresh("other")), "another's value");
 }

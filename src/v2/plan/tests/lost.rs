@@ -64,6 +64,8 @@ fn a_write_shows_its_own_value_whatever_was_written_since() {
 fn a_refresh_shows_no_value_of_others() {
     let event = answer(Operation::Update(refresh(9)), item("v", 10, 20));
     assert_eq!(shown(&event), (Some("v"), 10, 20));
+    let event = answer(Operation::Update(refresh(9)), removed(20, item("v", 10, 30)));
+    assert_eq!(shown(&event), (Some("v"), 10, 20), "the tombstone keeps what it left");
     let event = answer(Operation::Update(refresh(9)), item("other", 10, 30));
     assert_eq!(shown(&event), (Some(""), 10, 20));
     assert_eq!(event.node.expiration, Some(START.plus_ms(9000)), "its own");
