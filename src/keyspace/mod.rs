@@ -158,6 +158,7 @@ pub struct Keyspace<S> {
     counters: Counters,
     gateway: u32,
     turns: Turns,
+    drains: Turns,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
     ttl_files: TtlFiles,

@@ -80,6 +80,7 @@ impl<S: Store> Keyspace<S> {
             counters: Counters::default(),
             gateway,
             turns: Turns::default(),
+            drains: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
             ttl_files: TtlFiles::default(),
