@@ -19,7 +19,9 @@ pub(super) fn expand(calls: &[Call], keys: &[&str]) -> Vec<Call> {
     for call in calls {
         let nodes = match &call.reply {
             Reply::Done { nodes, .. } if call.operation.verb == Verb::List => nodes.clone(),
-            _ => Vec::new(),
+            Reply::Done { .. } | Reply::Refused { .. } | Reply::NotListed | Reply::Unknown(_) => {
+                Vec::new()
+            }
         };
         let is_dir = call.node().is_some_and(|node| node.dir);
         expanded.push(call.clone());

@@ -35,7 +35,7 @@ pub fn undisturbed(setting: &Setting) -> Result<Vec<Row>, String> {
     let demands =
         Demands { prev_node: PrevNode::Exact, reach: Reach::AnyGateway, reads: Reads::Strong };
     let way = Way { name: "none", odds: Odds::fair(), demands };
-    rows(setting, [0; 3], way, &WORKLOADS, 6)
+    rows(setting, [0; 3], way, &WORKLOADS, 5000)
 }
 
 /// Every workload with the gateways' clocks seconds apart.
@@ -49,7 +49,7 @@ pub fn clocks_apart(setting: &Setting) -> Result<Vec<Row>, String> {
         reads: Reads::Strong,
     };
     let way = Way { name: "clocks 3 s ahead and 2 s behind", odds: Odds::fair(), demands };
-    rows(setting, APART_S, way, &WORKLOADS, 4)
+    rows(setting, APART_S, way, &WORKLOADS, 3000)
 }
 
 /// All faults together, clocks apart, every workload.
@@ -63,7 +63,7 @@ pub fn weather(setting: &Setting) -> Result<Vec<Row>, String> {
         reads: Reads::Strong,
     };
     let way = Way { name: "all of them, clocks apart", odds: Odds::weather(), demands };
-    rows(setting, APART_S, way, &WORKLOADS, 6)
+    rows(setting, APART_S, way, &WORKLOADS, 4000)
 }
 
 /// One fault after the other, on the workloads that write the most differently.
@@ -79,7 +79,7 @@ pub fn faults(setting: &Setting) -> Result<Vec<Row>, String> {
         let reads = if fault == Fault::Stale { Reads::Eventual } else { Reads::Strong };
         let demands = Demands { prev_node, reach: Reach::AnyGateway, reads };
         let way = Way { name: fault.name(), odds: Odds::only(fault, probability(fault)), demands };
-        found.extend(rows(setting, [0; 3], way, &workloads, 2)?);
+        found.extend(rows(setting, [0; 3], way, &workloads, 1000)?);
     }
     Ok(found)
 }
@@ -114,13 +114,13 @@ fn loses_replies(fault: Fault) -> bool {
     )
 }
 
-/// Workloads on a fresh fleet, each for so many seconds in the short run.
+/// Workloads on a fresh fleet, each for so many milliseconds in the short run.
 fn rows(
     setting: &Setting,
     ahead_s: [i64; 3],
     way: Way,
     workloads: &[Workload],
-    seconds: u64,
+    short_ms: u64,
 ) -> Result<Vec<Row>, String> {
     let flags: &[&str] = match way.demands.reads {
         Reads::Strong => &[],
@@ -130,7 +130,7 @@ fn rows(
     let mut rows = Vec::new();
     for workload in workloads {
         fleet.set(way.odds);
-        let mut row = row(&fleet, workload, way, setting.seed, setting.budget.of(seconds))?;
+        let mut row = row(&fleet, workload, way, setting.seed, setting.budget.of_ms(short_ms))?;
         fleet.heal();
         let wrong = fleet.wrong_in_table()?;
         let in_table = |problem: String| format!("in the table, when all was at rest: {problem}");

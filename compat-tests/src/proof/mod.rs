@@ -44,10 +44,10 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// How long something is done that takes so many seconds in the short run.
+    /// How long something is done that takes so many milliseconds in the short run.
     #[must_use]
-    pub fn of(self, seconds: u64) -> Duration {
-        let short = Duration::from_secs(seconds);
+    pub fn of_ms(self, short_ms: u64) -> Duration {
+        let short = Duration::from_millis(short_ms);
         match self {
             Self::Short => short,
             Self::Times(factor) => short.saturating_mul(factor),

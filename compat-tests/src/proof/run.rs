@@ -188,10 +188,11 @@ fn make_top(address: &str, top: &str, watch: Stopwatch) -> Result<(), String> {
     let mut client = Client::new(0, 0, address, top, watch);
     let mut last = String::new();
     for _ in 0..LAST_READS {
-        match client.call(&Operation::new(Verb::MakeDir, "")).reply {
-            Reply::Done { .. } | Reply::Refused { code: 105, .. } => return Ok(()),
-            other => last = other.to_string(),
+        let reply = client.call(&Operation::new(Verb::MakeDir, "")).reply;
+        if matches!(reply, Reply::Done { .. } | Reply::Refused { code: 105, .. }) {
+            return Ok(());
         }
+        last = reply.to_string();
     }
     Err(format!("its directory could not be made: {last}"))
 }

@@ -148,10 +148,8 @@ impl Writing<'_> {
     fn change(&self) -> Result<Applied, Refusal> {
         let file = self.file()?.clone();
         self.check_conditions(&file)?;
-        let value = match self.operation.verb {
-            Verb::Refresh => file.value.clone(),
-            _ => self.value(),
-        };
+        let keeps = self.operation.verb == Verb::Refresh;
+        let value = if keeps { file.value.clone() } else { self.value() };
         Ok(self.put(self.key(), value, file.created, Some(file)))
     }
 

@@ -175,8 +175,7 @@ fn an_unknown_removal_may_have_happened_or_not() {
     let there = at(40, 50, ask(Verb::Get, "k"), done(file("k", "1", 10, 10), None));
     let missing = at(60, 70, ask(Verb::Get, "k"), refused(100, "k"));
     let then = |calls: &[&Call]| {
-        let rest = calls.iter().map(|call| Call::clone(call));
-        history.iter().cloned().chain(rest).collect::<Vec<Call>>()
+        history.iter().chain(calls.iter().copied()).cloned().collect::<Vec<Call>>()
     };
     assert!(is_good(&then(&[&there])));
     assert!(is_good(&then(&[&missing])));
