@@ -12,6 +12,7 @@ use super::watching::Lost;
 use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS, WriteId,
     writer_slot,
@@ -61,6 +62,14 @@ impl std::error::Error for OpenError {
 impl<S: Store> Keyspace<S> {
     /// Opens the keyspace in this store, and makes it where there is none yet.
     pub async fn open(
+        store: S,
+        clock: Arc<IndexClock>,
+        config: Config,
+    ) -> Result<Keyspace<S>, OpenError> {
+        Spent::Open.pays(Keyspace::open_it(store, clock, config)).await
+    }
+
+    async fn open_it(
         store: S,
         clock: Arc<IndexClock>,
         config: Config,

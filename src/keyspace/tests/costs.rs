@@ -44,8 +44,8 @@ impl Bill {
         let calls = std::mem::take(&mut *self.consumed.lock().expect("no test panics here"));
         Cost {
             calls: calls.len(),
-            read_units: calls.iter().map(|call| call.read_units).sum(),
-            write_units: calls.iter().map(|call| call.write_units).sum(),
+            read_units: calls.iter().map(|call| call.units.read).sum(),
+            write_units: calls.iter().map(|call| call.units.write).sum(),
         }
     }
 

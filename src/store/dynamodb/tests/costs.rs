@@ -18,8 +18,8 @@ impl Counted {
     /// Calls, read units, write units.
     fn take(&self) -> (usize, f64, f64) {
         let told = std::mem::take(&mut *self.0.lock().unwrap());
-        let reads = told.iter().map(|c| c.read_units).sum();
-        (told.len(), reads, told.iter().map(|c| c.write_units).sum())
+        let reads = told.iter().map(|c| c.units.read).sum();
+        (told.len(), reads, told.iter().map(|c| c.units.write).sum())
     }
 }
 
