@@ -40,6 +40,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         watch: WatchConfig { window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
+        expose_request_units: false,
         max_connections: 4096,
         request_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(20),
@@ -130,12 +131,14 @@ fn log_and_limits() {
         "--log-format=json",
         "--log-level=DEBUG",
         "--max-connections=7",
+        "--expose-request-units",
         "--request-timeout-ms=1500",
         "--shutdown-timeout-ms=0",
     ]);
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.log_level, Level::DEBUG);
     assert_eq!(config.max_connections, 7);
+    assert!(config.expose_request_units);
     assert_eq!(config.request_timeout, Duration::from_millis(1500));
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
 }

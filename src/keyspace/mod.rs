@@ -29,6 +29,7 @@ pub use crate::watch::Watcher;
 
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Watch, Write, WriteId,
 };
@@ -169,7 +170,8 @@ pub struct Keyspace<S> {
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.answer_read(&read, floor);
+        let operation = if read.recursive { Spent::GetRecursive } else { Spent::Get };
+        let work = operation.pays(self.answer_read(&read, floor));
         let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
             Ok(answer) => answer,
             Err(_) => Err(timed_out()),
@@ -180,7 +182,7 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.carry_out(&write, floor);
+        let work = statistics::paid_as(&write.operation).pays(self.carry_out(&write, floor));
         let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
             Ok(answer) => answer,
             Err(_) => Err(timed_out()),
@@ -190,7 +192,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
-        self.begin_watch(&watch).await
+        Spent::Watch.pays(self.begin_watch(&watch)).await
     }
 
     fn end_watches(&self) {
@@ -201,7 +203,7 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn healthy(&self) -> bool {
         let root = Key::root();
-        let probe = self.store.get(&root, Consistency::Strong);
+        let probe = Spent::Health.pays(self.store.get(&root, Consistency::Strong));
         matches!(tokio::time::timeout(Duration::from_secs(1), probe).await, Ok(Ok(_)))
     }
 

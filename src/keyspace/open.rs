@@ -13,6 +13,7 @@ use super::watching::Lost;
 use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS,
     WriteId, writer_slot,
@@ -62,6 +63,14 @@ impl std::error::Error for OpenError {
 impl<S: Store> Keyspace<S> {
     /// Opens the keyspace in this store, and makes it where there is none yet.
     pub async fn open(
+        store: S,
+        clock: Arc<IndexClock>,
+        config: Config,
+    ) -> Result<Keyspace<S>, OpenError> {
+        Spent::Open.pays(Keyspace::open_it(store, clock, config)).await
+    }
+
+    async fn open_it(
         store: S,
         clock: Arc<IndexClock>,
         config: Config,

@@ -20,6 +20,7 @@ use hyper::{Response, StatusCode};
 use super::watch::Lines;
 use super::{json, path};
 use crate::keyspace::Answer;
+use crate::units::Units;
 use crate::v2::{Action, Error, EtcdIndex};
 
 /// What a handler returns.
@@ -74,6 +75,8 @@ pub(super) struct Cause(pub(super) Arc<Error>);
 const X_ETCD_CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
 const X_ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
 const X_RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+const X_ETCDYNAMO_READ_UNITS: HeaderName = HeaderName::from_static("x-etcdynamo-read-units");
+const X_ETCDYNAMO_WRITE_UNITS: HeaderName = HeaderName::from_static("x-etcdynamo-write-units");
 const X_RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -112,6 +115,20 @@ fn at_index(mut reply: Reply, index: EtcdIndex, cluster_id: &HeaderValue) -> Rep
     headers.insert(X_RAFT_INDEX, index);
     headers.insert(X_RAFT_TERM, RAFT_TERM);
     reply
+}
+
+/// The same answer, with what its request consumed until now.
+pub(super) fn with_units(mut reply: Reply, units: Units) -> Reply {
+    let headers = reply.headers_mut();
+    headers.insert(X_ETCDYNAMO_READ_UNITS, units_value(units.read));
+    headers.insert(X_ETCDYNAMO_WRITE_UNITS, units_value(units.write));
+    reply
+}
+
+/// A number of units; what several requests shared, to the thousandth.
+fn units_value(units: f64) -> HeaderValue {
+    let text = format!("{}", (units * 1000.0).round() / 1000.0);
+    HeaderValue::try_from(text).expect("digits and a point can stand in a header")
 }
 
 fn may_drop_nodes(action: Action) -> bool {

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, Fate};
 use crate::store::StoreError;
+use crate::units::{Operation, Units, spend};
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +43,15 @@ impl Default for Timing {
 }
 
 /// What one call consumed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Consumed {
     /// DynamoDB's name of the operation.
     pub operation: &'static str,
-    /// Read request units.
-    pub read_units: f64,
-    /// Write request units. DynamoDB does not tell them where a condition failed: there they
-    /// are counted by the size of the item it gave back.
-    pub write_units: f64,
+    /// The request units. DynamoDB does not tell them where a condition failed: there they are
+    /// counted by the size of the item it gave back, or of the one that was to be written.
+    pub units: Units,
+    /// What they were spent on, and how much on each.
+    pub spent_on: Vec<(Operation, Units)>,
     /// Whether the call was turned away to be tried again: throttled or in conflict.
     pub turned_away: bool,
 }
@@ -75,8 +76,8 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        let read_units = units(capacity);
-        (self.0)(Consumed { operation, read_units, write_units: 0.0, turned_away: false });
+        let read = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.tell(operation, Units { read, write: 0.0 }, false);
     }
 
     pub(super) fn wrote<'a>(
@@ -84,16 +85,27 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        self.write_units(operation, units(capacity));
+        let mut units = Units::default();
+        for table in capacity {
+            // A transaction that comes again with its token is only read.
+            let read = table.read_capacity_units().unwrap_or_default();
+            let write = table.capacity_units().unwrap_or_default() - read;
+            units += Units { read, write };
+        }
+        self.tell(operation, units, false);
     }
 
-    pub(super) fn write_units(&self, operation: &'static str, write_units: f64) {
-        (self.0)(Consumed { operation, read_units: 0.0, write_units, turned_away: false });
+    pub(super) fn write_units(&self, operation: &'static str, write: f64) {
+        self.tell(operation, Units { read: 0.0, write }, false);
     }
 
     pub(super) fn failed(&self, operation: &'static str, failure: &Failure) {
-        let turned_away = failure.fate == Fate::Passing;
-        (self.0)(Consumed { operation, read_units: 0.0, write_units: 0.0, turned_away });
+        self.tell(operation, Units::default(), failure.fate == Fate::Passing);
+    }
+
+    fn tell(&self, operation: &'static str, units: Units, turned_away: bool) {
+        let spent_on = spend(units).collect();
+        (self.0)(Consumed { operation, units, spent_on, turned_away });
     }
 }
 
@@ -101,10 +113,6 @@ impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Meter")
     }
-}
-
-fn units<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
-    capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
 }
 
 /// A call that has no result, with DynamoDB's answer where there is one.
