@@ -186,6 +186,7 @@ pub struct Server {
     table: String,
     engine: Option<(Process, String)>,
     gateway: Option<Process>,
+    flags: Vec<String>,
     directory: TempDir,
 }
 
@@ -195,7 +196,16 @@ impl Server {
     /// # Errors
     /// Why it did not become ready, with what it wrote to its standard error.
     pub fn start(target: Target) -> Result<Self, String> {
+        Self::start_with(target, &[])
+    }
+
+    /// The same with more flags, where the target is etcdynamo.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(target: Target, flags: &[&str]) -> Result<Self, String> {
         let mut server = Self::new(target, new_table())?;
+        server.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         server.start_engine()?;
         server.start_gateway()?;
         Ok(server)
@@ -209,6 +219,7 @@ impl Server {
             table,
             engine: None,
             gateway: None,
+            flags: Vec::new(),
             directory: TempDir::with_prefix("compat-").map_err(|error| error.to_string())?,
         })
     }
@@ -365,6 +376,7 @@ impl Server {
         command
             .args(["--listen-client-urls", "http://127.0.0.1:0"])
             .args(arguments)
+            .args(&self.flags)
             .stdout(Stdio::piped());
         let mut gateway = Process::spawn(&mut command, &self.log("gateway.log"))?;
         let line = listening_line(&mut gateway)

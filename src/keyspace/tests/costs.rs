@@ -173,6 +173,9 @@ async fn creations_cost_four_units_and_a_wrong_guess_one_more() {
     assert_eq!(bill.write("/d/c", Operation::Set(file("1"))).await, writes(2, 5.0), "set");
     assert_eq!(bill.write("/d", Operation::CreateInOrder(file("1"))).await, writes(1, 4.0));
     assert_eq!(bill.write("/t", Operation::Create(file("1"))).await, writes(1, 1.0), "at the top");
+    assert_eq!(bill.write("/d/b", Operation::Create(file("1"))).await, writes(1, 4.0), "refused");
+    let with_parent = Cost { calls: 4, read_units: 1.0, write_units: 11.0 };
+    assert_eq!(bill.write("/d/n/f", Operation::Set(file("1"))).await, with_parent, "a parent too");
 }
 
 #[tokio::test]
@@ -309,4 +312,17 @@ async fn an_idle_gateway_looks_at_one_partition() {
     bill.take();
     bill.gateway.sweep().await.expect("a sweep");
     assert_eq!(bill.take(), reads(1, 1.0));
+}
+
+/// Whoever waits for a request holds it: a client's connection, and the task of a write.
+#[tokio::test]
+async fn a_request_takes_little_room() {
+    let bill = Metered::open(Consistency::Strong).await;
+    let read = Read { key: k("/d"), recursive: true, sorted: false, quorum: false };
+    let write = Write { key: k("/d"), operation: Operation::Set(file("1")) };
+    let bytes = [
+        std::mem::size_of_val(&bill.gateway.read(read)),
+        std::mem::size_of_val(&bill.gateway.write(write)),
+    ];
+    assert!(bytes.iter().all(|bytes| *bytes < 8 << 10), "{bytes:?}");
 }

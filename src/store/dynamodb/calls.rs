@@ -137,14 +137,21 @@ where
 }
 
 /// Makes one call, which ends by itself when its time is over.
-pub(super) async fn attempt<T, E>(
+///
+/// The SDK's futures are large, and whatever waits for one holds it, up to the connection of the
+/// client: so the call has its own place, and only while it lasts. (Not an async function, which
+/// would keep room for it all the same.)
+pub(super) fn attempt<T, E>(
     within: Duration,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Trouble<E>> {
-    match timeout(within, call).await {
-        Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
-        Err(_elapsed) => Err(Trouble::Late),
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+    let call = timeout(within, Box::pin(call));
+    async move {
+        match call.await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
+            Err(_elapsed) => Err(Trouble::Late),
+        }
     }
 }
 
