@@ -14,8 +14,8 @@ use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::v2::{
-    Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS, WriteId,
-    writer_slot,
+    Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS,
+    WriteId, writer_slot,
 };
 use crate::watch::Hub;
 
@@ -103,7 +103,7 @@ async fn find_or_make<S: Store>(store: &S, clock: &IndexClock) -> Result<Identit
             }
         }
         let ticket = clock.begin();
-        let id = WriteId { index: ticket.index(), gateway: fastrand::u32(..) };
+        let id = WriteId { index: ticket.index(), gateway: fastrand::u32(..GATEWAYS) };
         match store.commit(&first_commit(id)).await {
             // Found on the next turn, whoever made it.
             Ok(Committed::Applied { .. } | Committed::Refused { .. })
@@ -146,7 +146,7 @@ async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, Open
             })
         };
         let slot = (0..WRITER_SLOTS).min_by_key(|slot| holder(*slot)).unwrap_or_default();
-        let gateway = fastrand::u32(..u32::MAX / WRITER_SLOTS) * WRITER_SLOTS + slot;
+        let gateway = fastrand::u32(..GATEWAYS / WRITER_SLOTS) * WRITER_SLOTS + slot;
         let record = Record::Gateway { gateway, seen: clock.now() };
         // A free slot is for the first who comes; one that is taken over was abandoned.
         let op = if holder(slot).is_none() { Op::AddRecord(record) } else { Op::PutRecord(record) };

@@ -2,14 +2,15 @@
 //!
 //! A commit whose outcome is not known is sent again as it was. If it had happened, each item that
 //! it wrote carries the id of its write, and refuses it by its index. If it had not, it applies
-//! now or is refused. Either way it is decided, and cannot apply a second time.
+//! now or is refused, and then ruled out: the attempt before may still be on its way, and another
+//! gateway may change what is in its way. Either way it is decided, and cannot apply later.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics;
 use crate::store::{Committed, Store, StoreError};
-use crate::v2::{Aftermath, Commit, Item, Op};
+use crate::v2::{Aftermath, Commit, Item, Mutation, NodeOp, Op, Precondition};
 
 /// How long to wait, at most, before a commit of unknown outcome is sent again: at first, and
 /// at the most after doubling.
@@ -67,10 +68,8 @@ pub(super) async fn settle<S: Store>(store: &S, commit: &Commit) -> Result<Settl
             Ok(Committed::Refused { found }) => {
                 return match happened(commit, &found) {
                     Some(true) => Ok(Settled::HadApplied(found)),
-                    None if resends > 0 => {
-                        let why = "what it wrote was written again too often".to_owned();
-                        Err(Failed { error: StoreError::Indeterminate(why), is_open: true })
-                    }
+                    None if resends > 0 => Err(covered()),
+                    Some(false) if resends > 0 => rule_out(store, commit, found).await,
                     Some(false) | None => Ok(Settled::Refused(found)),
                 };
             }
@@ -89,6 +88,65 @@ pub(super) async fn settle<S: Store>(store: &S, commit: &Commit) -> Result<Settl
         resends += 1;
         pause(resends).await;
     }
+}
+
+/// Keeps earlier attempts at a commit from applying, which was refused when it came again. A commit
+/// is whole, so it is enough to rule out one part of it.
+async fn rule_out<S: Store>(
+    store: &S,
+    commit: &Commit,
+    refused_by: Found,
+) -> Result<Settled, Failed> {
+    let parts = commit.ops.iter().map(Op::node).enumerate();
+    let mut parts = parts.filter_map(|(number, op)| op.map(|op| (number, op)));
+    let Some((number, part)) = parts.find(|(_, op)| op.leaves_its_id()) else {
+        return Ok(Settled::Refused(refused_by));
+    };
+    let mut is_there = refused_by.iter().all(|(found, item)| *found != number || item.is_some());
+    let mut attempts: u32 = 0;
+    loop {
+        let ruling = ruling_on(part, is_there);
+        match store.commit(&Commit { id: ruling.id, ops: vec![Op::Node(ruling)] }).await {
+            Ok(Committed::Applied { .. }) => return Ok(Settled::Refused(refused_by)),
+            Ok(Committed::Refused { found }) => {
+                let item = found.into_iter().find_map(|(_, item)| item);
+                let Some(item) = item else {
+                    is_there = false;
+                    continue;
+                };
+                is_there = true;
+                match (item.writes.contains(part.id), item.writes.contains(part.id.ruled_out())) {
+                    (Some(true), _) => return Ok(Settled::HadApplied(vec![(number, Some(item))])),
+                    (_, Some(true)) => return Ok(Settled::Refused(refused_by)),
+                    (_, None) => return Err(covered()),
+                    (_, Some(false)) => {}
+                }
+            }
+            Err(StoreError::Indeterminate(why) | StoreError::Unavailable(why)) => {
+                tracing::debug!(why, attempts, "a commit cannot be ruled out yet");
+            }
+            Err(error) => return Err(Failed { error, is_open: true }),
+        }
+        attempts += 1;
+        pause(attempts).await;
+    }
+}
+
+/// What rules out a write of an item, whether or not the item is there.
+fn ruling_on(part: &NodeOp, is_there: bool) -> NodeOp {
+    let (first, mutation) = if is_there {
+        (Precondition::Item, Mutation::RuleOut)
+    } else {
+        (Precondition::NoItem, Mutation::RuleOutNew { now: part.id.index.time() })
+    };
+    let expect = vec![first, Precondition::NotWritten(part.id)];
+    NodeOp { key: part.key.clone(), id: part.id.ruled_out(), expect, mutation, action: None }
+}
+
+/// Another gateway's later write stands where the trace of this one would.
+fn covered() -> Failed {
+    let why = "what it wrote was written again too often".to_owned();
+    Failed { error: StoreError::Indeterminate(why), is_open: true }
 }
 
 /// Whether a refused commit had happened before, by what it found. `None`: it may have.

@@ -1,8 +1,9 @@
 //! The service on a store in memory, with a wall clock that stands still until it is moved: what
-//! it answers, what it does when outcomes are lost, and what is left when it is killed.
+//! it answers, and what is left when it is killed.
 
 mod costs;
 mod gather;
+mod outcomes;
 
 use std::sync::Arc;
 
@@ -21,6 +22,13 @@ const DRIFT_US: u64 = 300_000_000;
 /// How many store calls it takes to open a keyspace that exists.
 const OPENING_CALLS: u64 = 3;
 const TREE: Removal = Removal { dir: false, recursive: true };
+
+const CONFIG: Config = Config {
+    read_consistency: Consistency::Strong,
+    request_timeout: Duration::from_secs(30),
+    watch_window: None,
+    scan_for_ttl: false,
+};
 
 /// A store, and the wall clock that all gateways on it share.
 struct World {
@@ -41,13 +49,7 @@ impl World {
     }
 
     async fn gateway_on<S: Store>(&self, store: S) -> Keyspace<S> {
-        let config = Config {
-            read_consistency: Consistency::Strong,
-            request_timeout: Duration::from_secs(30),
-            watch_window: None,
-            scan_for_ttl: false,
-        };
-        self.gateway_as(store, config).await
+        self.gateway_as(store, CONFIG).await
     }
 
     async fn gateway_as<S: Store>(&self, store: S, config: Config) -> Keyspace<S> {
@@ -285,61 +287,6 @@ async fn a_store_that_is_not_there_is_reported_and_nothing_is_lost() {
     assert!(!gateway.healthy().await);
     let value = get(&world.gateway().await, "/a").await.expect("there").event.node.value;
     assert_eq!(value, Some(Value::from("1")));
-}
-
-/// Tasks on two gateways add to one counter by compareAndSwap while requests and replies are lost.
-/// Each success counts once: nothing is applied twice, and no task is told "compare failed"
-/// because of its own write.
-#[tokio::test]
-async fn lost_replies_are_found_out() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let world = World::new();
-    let setup = world.gateway().await;
-    put(&setup, "/d/counter", "0").await;
-    let mut tasks = Vec::new();
-    for task in 0..4 {
-        let store = narrow(Faults::seeded(world.store.clone(), seed.wrapping_add(task), 3));
-        let gateway = world.gateway_on(store).await;
-        tasks.push(tokio::spawn(async move {
-            let mut added = 0;
-            while added < 25 {
-                let seen = get(&gateway, "/d/counter").await.expect("there").event.node.value;
-                let seen = seen.expect("a file");
-                let number: u32 = String::from_utf8_lossy(seen.as_bytes()).parse().expect("digits");
-                let compare = Compare { prev_value: Some(seen), prev_index: None };
-                let swap = Operation::CompareAndSwap(file(&(number + 1).to_string()), compare);
-                match write(&gateway, "/d/counter", swap).await {
-                    Ok(answer) => {
-                        added += 1;
-                        assert_eq!(answer.event.action, Action::CompareAndSwap);
-                    }
-                    Err(error) => assert_eq!(error.code, ErrorCode::TestFailed, "{error}"),
-                }
-            }
-        }));
-    }
-    for task in tasks {
-        task.await.expect("no task panics");
-    }
-    let end = get(&setup, "/d/counter").await.expect("there").event.node.value;
-    assert_eq!(end, Some(Value::from("100")), "seed {seed}");
-}
-
-#[tokio::test]
-async fn a_removal_whose_reply_is_lost_still_shows_what_was_removed() {
-    let world = World::new();
-    let setup = world.gateway().await;
-    let created = put(&setup, "/a", "v").await;
-    let store = Faults::new(world.store.clone(), |call, is_commit| {
-        if is_commit && call == OPENING_CALLS { Fault::LostReply } else { Fault::None }
-    });
-    let gateway = world.gateway_on(store).await;
-    let delete = Operation::Delete(Removal::default());
-    let event = write(&gateway, "/a", delete).await.expect("it happened").event;
-    assert_eq!(event.action, Action::Delete);
-    let before = event.prev_node.expect("what was removed");
-    assert_eq!((before.value, before.modified), (Some(Value::from("v")), created.index));
 }
 
 /// The limits of a store in which three nodes need more than one commit.

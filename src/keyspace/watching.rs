@@ -219,7 +219,8 @@ impl<S: Store> Keyspace<S> {
         }
         let read = self.store.get(key, Consistency::Strong);
         let item = timeout(self.config.request_timeout, read).await.map_err(|_| timed_out())?;
-        let Some(item) = item.map_err(|e| store_failed(&e))? else {
+        let item = item.map_err(|e| store_failed(&e))?;
+        let Some(item) = item.filter(|item| item.tells_of_a_node()) else {
             let traced_from = self.clock.now().plus_ms(-TRACE_MS);
             let traced_from_us = u64::try_from(traced_from.0).unwrap_or(0).saturating_mul(1000);
             return Ok(since.0 > traced_from_us);

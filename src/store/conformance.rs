@@ -63,6 +63,7 @@ macro_rules! conformance {
             a_refusal_gives_every_item_that_does_not_match
             a_large_commit_is_one_commit
             a_commit_that_comes_again_is_not_applied_again
+            a_commit_that_was_ruled_out_never_applies
             writes_that_go_together_keep_their_ids
             records_are_put_added_and_dropped
             records_and_items_go_together

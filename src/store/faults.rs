@@ -1,7 +1,7 @@
 //! A store that misbehaves, around one that does not: for tests.
 //!
 //! Each commit meets a fault by a seeded choice or a script: it does not happen and is reported
-//! so, or its outcome is not reported though it happened or not, or it is delivered twice. Reads
+//! so, or its outcome is not reported though it happened or not or happens later, or it is delivered twice. Reads
 //! fail or are delayed. It never tells a lie: what it reports is what the contract allows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     Twice,
     /// It happens after so many milliseconds.
     Slow(u64),
+    /// It is held back, and the caller cannot know. The test delivers it, or not.
+    HeldBack,
     /// The caller never hears of it again: as if the caller were killed before the call.
     Killed,
     /// It happens, and the caller never hears of it: as if the caller were killed after it.
@@ -35,12 +37,16 @@ pub(crate) enum Fault {
 /// Chooses the fault of the n-th call; `true` for commits.
 type Choose = Box<dyn Fn(u64, bool) -> Fault + Send + Sync>;
 
+/// The commits that were held back.
+pub(crate) type HeldBack = Arc<Mutex<Vec<Commit>>>;
+
 /// A store around another one.
 pub(crate) struct Faults<S> {
     inner: S,
     choose: Choose,
     limits: Option<Limits>,
     calls: AtomicU64,
+    held_back: HeldBack,
 }
 
 impl<S: Store> Faults<S> {
@@ -49,7 +55,13 @@ impl<S: Store> Faults<S> {
         inner: S,
         choose: impl Fn(u64, bool) -> Fault + Send + Sync + 'static,
     ) -> Faults<S> {
-        Faults { inner, choose: Box::new(choose), limits: None, calls: AtomicU64::new(0) }
+        Faults {
+            inner,
+            choose: Box::new(choose),
+            limits: None,
+            calls: AtomicU64::new(0),
+            held_back: HeldBack::default(),
+        }
     }
 
     /// A wrapper that chooses at random, and makes about one call in `one_in` fail.
@@ -71,6 +83,11 @@ impl<S: Store> Faults<S> {
         Faults { limits: Some(limits), ..self }
     }
 
+    /// The commits that are held back, now and later.
+    pub(crate) fn held_back(&self) -> HeldBack {
+        Arc::clone(&self.held_back)
+    }
+
     fn next_fault(&self, is_commit: bool) -> Fault {
         (self.choose)(self.calls.fetch_add(1, Ordering::SeqCst), is_commit)
     }
@@ -78,7 +95,7 @@ impl<S: Store> Faults<S> {
     /// Reads fail or hang; they have no outcome that could be lost.
     async fn before_read(&self) -> Result<(), StoreError> {
         match self.next_fault(false) {
-            Fault::None | Fault::Twice | Fault::LostReply => Ok(()),
+            Fault::None | Fault::Twice | Fault::LostReply | Fault::HeldBack => Ok(()),
             Fault::Slow(ms) => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 Ok(())
@@ -134,6 +151,10 @@ impl<S: Store> Store for Faults<S> {
             Fault::Slow(ms) => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 self.inner.commit(commit).await
+            }
+            Fault::HeldBack => {
+                self.held_back.lock().expect("no test panics with it").push(commit.clone());
+                Err(lost())
             }
             Fault::Killed => std::future::pending().await,
             Fault::KilledAfter => {

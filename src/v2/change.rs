@@ -35,6 +35,12 @@ pub enum Precondition {
     Stamp(Option<EtcdIndex>),
     /// There is a tombstone that is draining, of the removal at this index.
     Draining(EtcdIndex),
+    /// There is an item: a node or a tombstone.
+    Item,
+    /// There is no item, not even a tombstone.
+    NoItem,
+    /// This is not the last write of its slot.
+    NotWritten(WriteId),
 }
 
 impl Precondition {
@@ -61,6 +67,11 @@ impl Precondition {
             Precondition::Stamp(stamp) => node.is_some_and(|node| node.stamp() == *stamp),
             Precondition::Draining(index) => {
                 item.is_some_and(|item| item.is_draining() && item.modified == *index)
+            }
+            Precondition::Item => item.is_some(),
+            Precondition::NoItem => item.is_none(),
+            Precondition::NotWritten(id) => {
+                item.is_none_or(|item| item.writes.contains(*id) != Some(true))
             }
         }
     }
@@ -105,6 +116,14 @@ pub enum Mutation {
     /// The subtree below a draining tombstone is gone.
     EndDrain {
         /// When it happens.
+        now: UnixMs,
+    },
+    /// Note the operation's id, and nothing else: a write with a lower one of the same slot, which
+    /// may still be on its way, cannot apply any more.
+    RuleOut,
+    /// The same where there is no item: a tombstone of nothing.
+    RuleOutNew {
+        /// When it happens; the tombstone may be purged some time after.
         now: UnixMs,
     },
 }
@@ -159,6 +178,14 @@ impl Mutation {
                 let end = |was| Removed { draining: false, purge_at: purge_at(*now), ..was };
                 Some(Item { removed: item.removed.map(end), ..item })
             }
+            Mutation::RuleOut => Some(Item { writes, ..item?.clone() }),
+            Mutation::RuleOutNew { now } => {
+                let never = EtcdIndex(0);
+                let removed = Removed { draining: false, before: never, purge_at: purge_at(*now) };
+                let (modified, removed) = (never, Some(removed));
+                let nothing = written(Content::File(Value::from("")), never, None);
+                Some(Item { modified, removed, action: None, ..nothing })
+            }
         }
     }
 }
@@ -170,8 +197,10 @@ pub fn purge_at(now: UnixMs) -> UnixMs {
 
 /// What a commit asks of one node's item, and does to it.
 ///
-/// Besides its preconditions, an operation applies only over an item whose highest index is
-/// below its own. (Ending a drain is the exception: it changes nothing that has an index.)
+/// Besides its preconditions, an operation that gives the item its index applies only over an item
+/// whose highest index is below that; and one that leaves its id there, only where the id in its
+/// slot is a lower one. So a write that happened or was ruled out cannot happen later, however long
+/// an attempt at it was under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeOp {
     /// The key of the item.
@@ -189,9 +218,11 @@ pub struct NodeOp {
 impl NodeOp {
     /// Whether it applies over this item.
     pub fn applies(&self, item: Option<&Item>) -> bool {
-        let in_order = matches!(self.mutation, Mutation::EndDrain { .. })
-            || item.is_none_or(|item| item.highest_index() < self.id.index);
-        in_order && self.expect.iter().all(|precondition| precondition.holds(item))
+        let by_index = |item: &Item| item.highest_index() < self.id.index;
+        let by_id = |item: &Item| item.writes.contains(self.id) == Some(false);
+        item.is_none_or(|item| !self.gives_its_index() || by_index(item))
+            && item.is_none_or(|item| !self.leaves_its_id() || by_id(item))
+            && self.expect.iter().all(|precondition| precondition.holds(item))
     }
 
     /// The item after it, where it applies over `item`.
@@ -205,8 +236,22 @@ impl NodeOp {
             Mutation::WriteFile { .. }
             | Mutation::MakeDir { .. }
             | Mutation::SetDirTtl { .. }
-            | Mutation::Remove { .. } => true,
+            | Mutation::Remove { .. }
+            | Mutation::RuleOut
+            | Mutation::RuleOutNew { .. } => true,
             Mutation::Stamp { .. } | Mutation::EndDrain { .. } => false,
+        }
+    }
+
+    /// Whether the item's highest index is its own afterwards.
+    fn gives_its_index(&self) -> bool {
+        match self.mutation {
+            Mutation::WriteFile { .. }
+            | Mutation::MakeDir { .. }
+            | Mutation::SetDirTtl { .. }
+            | Mutation::Stamp { .. }
+            | Mutation::Remove { .. } => true,
+            Mutation::EndDrain { .. } | Mutation::RuleOut | Mutation::RuleOutNew { .. } => false,
         }
     }
 }

@@ -17,6 +17,12 @@ impl EtcdIndex {
         EtcdIndex(self.0 + 1)
     }
 
+    /// When it was given out, by the clock of the gateway that did: an index is the time in
+    /// microseconds, or some more.
+    pub fn time(self) -> UnixMs {
+        UnixMs(i64::try_from(self.0 / 1000).unwrap_or(i64::MAX))
+    }
+
     /// The name of the in-order key that is made at this index: 20 digits, zero padded.
     pub fn in_order_name(self) -> String {
         format!("{:020}", self.0)

@@ -100,7 +100,9 @@ impl Action {
 }
 
 /// Names one write. The same id is sent again when a write's outcome has to be found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// Of two writes of one gateway the later one has the higher id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WriteId {
     /// The index of the write. One gateway never gives two writes the same.
     pub index: EtcdIndex,
@@ -117,7 +119,19 @@ pub fn writer_slot(gateway: u32) -> u32 {
     gateway % WRITER_SLOTS
 }
 
+/// Set in the gateway's number where a write is ruled out. It leaves the slot as it is.
+const RULING: u32 = 1 << 31;
+
+/// All numbers of gateways are below this one.
+pub const GATEWAYS: u32 = RULING;
+
 impl WriteId {
+    /// What is left in the slot of a write that is not to happen any more: just above its id, and
+    /// below that of every later write.
+    pub fn ruled_out(self) -> WriteId {
+        WriteId { gateway: self.gateway | RULING, ..self }
+    }
+
     /// The place of this write in an item's memory.
     pub fn slot(&self) -> u32 {
         writer_slot(self.gateway)
@@ -156,7 +170,7 @@ impl Writes {
     pub fn contains(&self, id: WriteId) -> Option<bool> {
         match self.0.iter().find(|other| other.slot() == id.slot()) {
             Some(found) if *found == id => Some(true),
-            Some(found) if found.index >= id.index => None,
+            Some(found) if *found > id => None,
             Some(_) | None => Some(false),
         }
     }
@@ -234,6 +248,12 @@ impl Item {
         matches!(self.content, Content::Dir(_))
     }
 
+    /// Whether there is or was a node. An item that only keeps a write from happening
+    /// ([`Mutation::RuleOutNew`](super::Mutation::RuleOutNew)) says nothing of the past.
+    pub fn tells_of_a_node(&self) -> bool {
+        self.modified > EtcdIndex(0)
+    }
+
     /// A directory's child stamp.
     pub fn stamp(&self) -> Option<EtcdIndex> {
         match &self.content {
@@ -302,6 +322,16 @@ mod tests {
         assert_eq!(writes.contains(id(10, 1)), None, "it may have happened");
         assert_eq!(writes.contains(id(20, 1)), None, "the same index, another gateway");
         assert_eq!(writes.contains(id(30, 1)), Some(false));
+    }
+
+    #[test]
+    fn a_write_that_is_ruled_out_is_between_it_and_the_next() {
+        let (write, next) = (id(10, 3), id(11, 3));
+        let ruling = write.ruled_out();
+        assert!(write < ruling && ruling < next);
+        assert_eq!(ruling.slot(), write.slot());
+        assert_eq!(Writes::new([ruling]).contains(write), None);
+        assert_eq!(Writes::new([ruling]).contains(next), Some(false));
     }
 
     #[test]

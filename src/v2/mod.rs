@@ -18,8 +18,8 @@ pub use change::{Commit, Mutation, NodeOp, Op, Precondition, Record, RecordKind,
 pub use error::{Error, ErrorCode};
 pub use index::{EtcdIndex, UnixMs, expiration_after, ttl_left};
 pub use item::{
-    Action, Content, Dir, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WRITER_SLOTS, WriteId,
-    Writes, writer_slot,
+    Action, Content, Dir, GATEWAYS, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WRITER_SLOTS,
+    WriteId, Writes, writer_slot,
 };
 pub use key::{Key, KeyError};
 pub use node::{Event, Listed, Node};

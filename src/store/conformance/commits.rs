@@ -157,6 +157,36 @@ pub(crate) async fn writes_that_go_together_keep_their_ids<S: Store>(store: &S, 
     assert_eq!(found.last(), Some(&(1, Some(stamped))));
 }
 
+pub(crate) async fn a_commit_that_was_ruled_out_never_applies<S: Store>(store: &S, second: &S) {
+    let mut ids = Ids::new();
+    let (a, new, beside) = (key("/out/a"), key("/out/new"), key("/out/beside"));
+    apply(store, &one(ids.next(), op(&a, vec![], file("one")))).await;
+    for (key, expect, mutation) in [
+        (&a, Precondition::Item, Mutation::RuleOut),
+        (&new, Precondition::NoItem, Mutation::RuleOutNew { now: NOW }),
+    ] {
+        let id = ids.next();
+        let parts = [key, &beside].map(|key| Op::Node(op(key, vec![], file("late"))));
+        let (late, alone) = (several(id, parts.to_vec()), one(id, op(key, vec![], file("late"))));
+        let expect = vec![expect, Precondition::NotWritten(id)];
+        let rule_out = one(id.ruled_out(), op(key, expect, mutation));
+        apply(store, &rule_out).await;
+        let left = get(second, key).await;
+        for handle in [store, second] {
+            refuse(handle, &late).await;
+            for again in [&alone, &rule_out] {
+                assert_eq!(refuse(handle, again).await, [(0, left.clone())]);
+            }
+        }
+        let item = left.as_ref().expect("it is ruled out by something");
+        assert_eq!(item.writes.contains(id.ruled_out()), Some(true));
+        assert_eq!(get(second, key).await, left);
+        assert_eq!(get(second, &beside).await, None);
+        let later = WriteId { gateway: id.gateway, ..ids.next() };
+        apply(second, &one(later, op(key, vec![], file("later")))).await;
+    }
+}
+
 fn ttl(path: &str, ms: i64) -> Record {
     Record::DirTtl { key: key(path), expiration: NOW.plus_ms(ms) }
 }

@@ -89,7 +89,7 @@ fn maybe<T>(rng: &mut Rng, make: impl FnOnce(&mut Rng) -> T) -> Option<T> {
 fn some_mutation(rng: &mut Rng, item: Option<&Item>) -> (Precondition, Mutation) {
     let value = |rng: &mut Rng| Value::from(["", "x", "y"][rng.usize(..3)]);
     let expiration = maybe(rng, some_time);
-    match rng.u8(..10) {
+    match rng.u8(..12) {
         0..=2 => {
             let expect = [Precondition::Absent, Precondition::File][rng.usize(..2)].clone();
             let creates = expect == Precondition::Absent || rng.bool();
@@ -107,6 +107,8 @@ fn some_mutation(rng: &mut Rng, item: Option<&Item>) -> (Precondition, Mutation)
         6 => (Precondition::LiveDir(NOW), STAMP),
         7 => (Precondition::File, Mutation::Remove { draining: false, now: some_time(rng) }),
         8 => (Precondition::Dir, Mutation::Remove { draining: rng.bool(), now: some_time(rng) }),
+        9 => (Precondition::Item, Mutation::RuleOut),
+        10 => (Precondition::NoItem, Mutation::RuleOutNew { now: some_time(rng) }),
         _ => (draining(item), Mutation::EndDrain { now: some_time(rng) }),
     }
 }

@@ -11,7 +11,9 @@ use super::item::{
     ACTION, BEFORE, CREATED, DIR, DRAINING, EXPIRATION, MODIFIED, PURGE, REMOVED, STAMP, VALUE,
     number, value, write_id, write_slot,
 };
-use crate::v2::{Action, Mutation, NodeOp, Precondition, UnixMs, WriteId, purge_at};
+use crate::v2::{
+    Action, EtcdIndex, Mutation, NodeOp, Precondition, UnixMs, Value, WriteId, purge_at,
+};
 
 /// What an UpdateItem, alone or in a transaction, is made of.
 #[derive(Debug, Default)]
@@ -101,6 +103,15 @@ impl Expression {
                 self.set_removed(*now, *draining);
             }
             Mutation::EndDrain { now } => self.set_removed(*now, false),
+            Mutation::RuleOut => self.set_id(id),
+            Mutation::RuleOutNew { now } => {
+                self.set(VALUE, value(&Value::from("")));
+                for name in [CREATED, MODIFIED, BEFORE] {
+                    self.set(name, number(EtcdIndex(0)));
+                }
+                self.set_id(id);
+                self.set_removed(*now, false);
+            }
         }
     }
 
@@ -117,7 +128,15 @@ impl Expression {
             }
             Mutation::Remove { .. } => false,
             Mutation::EndDrain { .. } => return self.exists(MODIFIED),
+            Mutation::RuleOut => {
+                self.exists(MODIFIED);
+                return self.later_id(id);
+            }
+            Mutation::RuleOutNew { .. } => return,
         };
+        if !matches!(mutation, Mutation::Stamp { .. }) {
+            self.later_id(id);
+        }
         self.value(INDEX, number(id.index));
         let modified = format!("{MODIFIED} < {INDEX}");
         self.require(if over_any {
@@ -157,14 +176,31 @@ impl Expression {
                 let placeholder = self.fresh(number(index));
                 self.require(format!("{MODIFIED} = {placeholder}"));
             }
+            Precondition::Item => self.exists(MODIFIED),
+            Precondition::NoItem => self.require(format!("attribute_not_exists({MODIFIED})")),
+            Precondition::NotWritten(id) => {
+                let (slot, placeholder) = (write_slot(*id), self.fresh(write_id(*id)));
+                self.require(format!("(attribute_not_exists({slot}) OR {slot} <> {placeholder})"));
+            }
         }
     }
 
     fn set_written(&mut self, action: Option<Action>, id: WriteId) {
-        self.value(ID, write_id(id));
-        self.set.push(format!("{} = {ID}", write_slot(id)));
+        self.set_id(id);
         let action = action.map(|action| AttributeValue::S(action.name().to_owned()));
         self.set_or_remove(ACTION, action);
+    }
+
+    fn set_id(&mut self, id: WriteId) {
+        self.value(ID, write_id(id));
+        self.set.push(format!("{} = {ID}", write_slot(id)));
+    }
+
+    /// Only over a lower id in this one's slot: ids are kept so that their bytes sort as they do.
+    fn later_id(&mut self, id: WriteId) {
+        let slot = write_slot(id);
+        self.value(ID, write_id(id));
+        self.require(format!("(attribute_not_exists({slot}) OR {slot} < {ID})"));
     }
 
     fn set_removed(&mut self, now: UnixMs, draining: bool) {
@@ -248,7 +284,7 @@ impl Expression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v2::{EtcdIndex, Key, Value};
+    use crate::v2::Key;
 
     fn compile(expect: Vec<Precondition>, mutation: Mutation) -> (String, String) {
         let key = Key::parse(b"/a").expect("clean");
@@ -276,7 +312,8 @@ mod tests {
         );
         assert_eq!(
             condition,
-            "(attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) AND \
+            "(attribute_not_exists(w1) OR w1 < :w) AND \
+             (attribute_not_exists(m) OR m < :i) AND (attribute_not_exists(k) OR k < :i) AND \
              attribute_exists(v) AND attribute_not_exists(r) AND \
              (attribute_not_exists(e) OR e > :x4)"
         );

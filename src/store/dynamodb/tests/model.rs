@@ -64,6 +64,8 @@ fn mutation() -> impl Strategy<Value = (Vec<Precondition>, Mutation)> {
         }),
         time()
             .prop_map(|now| (vec![Precondition::File], Mutation::Remove { draining: false, now })),
+        Just((vec![Precondition::Item], Mutation::RuleOut)),
+        time().prop_map(|now| (vec![Precondition::NoItem], Mutation::RuleOutNew { now })),
         (time(), 1u64..120).prop_map(|(now, index)| {
             (vec![Precondition::Draining(EtcdIndex(index))], Mutation::EndDrain { now })
         }),
