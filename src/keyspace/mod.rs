@@ -20,7 +20,7 @@ mod write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub use open::OpenError;
 pub use watching::Watching;
@@ -139,6 +139,8 @@ pub trait Keys: Send + Sync + 'static {
 pub struct Config {
     /// How fresh reads are which do not say `quorum=true`.
     pub read_consistency: Consistency,
+    /// How many reads and writes may be under way, in whatever they wait for. Watches are none.
+    pub max_requests: usize,
     /// How long a request may take until it gets an error.
     pub request_timeout: Duration,
     /// How many events are kept for watches; `None`: watches are refused.
@@ -157,6 +159,7 @@ pub struct Keyspace<S> {
     identity: Identity,
     counters: Counters,
     gateway: u32,
+    admission: Semaphore,
     turns: Turns,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
@@ -169,22 +172,14 @@ pub struct Keyspace<S> {
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.answer_read(&read, floor);
-        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out()),
-        };
+        let answer = self.admit(self.answer_read(&read, floor)).await;
         self.counters.count_read(answer.is_ok());
         answer
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.carry_out(&write, floor);
-        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out()),
-        };
+        let answer = self.admit(self.carry_out(&write, floor)).await;
         self.counters.count_write(&write.operation, answer.is_ok());
         answer
     }
@@ -202,7 +197,10 @@ impl<S: Store> Keys for Keyspace<S> {
     async fn healthy(&self) -> bool {
         let root = Key::root();
         let probe = self.store.get(&root, Consistency::Strong);
-        matches!(tokio::time::timeout(Duration::from_secs(1), probe).await, Ok(Ok(_)))
+        // A store that is busy answers, only not to everybody.
+        let answers = |probed: &Result<_, _>| matches!(probed, Ok(_) | Err(StoreError::Busy));
+        let probed = tokio::time::timeout(Duration::from_secs(1), probe).await;
+        probed.as_ref().is_ok_and(answers)
     }
 
     fn now(&self) -> UnixMs {
@@ -247,6 +245,18 @@ impl<S> Keyspace<S> {
 }
 
 impl<S: Store> Keyspace<S> {
+    /// Does the work of a request, unless too many are under way, and within its time.
+    async fn admit(
+        &self,
+        work: impl Future<Output = Result<Answer, Error>>,
+    ) -> Result<Answer, Error> {
+        let Ok(_admitted) = self.admission.try_acquire() else {
+            return Err(too_many_requests());
+        };
+        let answer = tokio::time::timeout(self.config.request_timeout, work).await;
+        answer.unwrap_or_else(|_| Err(timed_out()))
+    }
+
     /// Refuses a key that the store cannot hold, by the name of the limit.
     fn check_key(&self, key: &Key) -> Result<(), Error> {
         let Limits { key_bytes, name, .. } = self.store.limits();
@@ -265,6 +275,11 @@ fn timed_out() -> Error {
     Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out")
 }
 
+/// etcd's words for a request that comes on top of too many others (code 300).
+fn too_many_requests() -> Error {
+    Error::new(ErrorCode::RaftInternal, "etcdserver: too many requests")
+}
+
 fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
     crate::metrics::index_refused();
     tracing::error!(%key, %ahead, "refused an index from the future");
@@ -275,6 +290,7 @@ fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
 fn store_failed(error: &StoreError) -> Error {
     match error {
         StoreError::TooLarge(why) => return Error::new(ErrorCode::InvalidField, why.as_str()),
+        StoreError::Busy => return too_many_requests(),
         StoreError::Unavailable(_) | StoreError::Indeterminate(_) => {
             tracing::warn!(%error, "a request failed");
         }
@@ -284,7 +300,7 @@ fn store_failed(error: &StoreError) -> Error {
         StoreError::Unavailable(_) => "the store is not available",
         StoreError::Indeterminate(_) => "the outcome of the request is not known",
         StoreError::Corrupt(_) => "the store's data cannot be read",
-        StoreError::TooLarge(_) => "the request is too large for the store",
+        StoreError::TooLarge(_) | StoreError::Busy => "the store does not take the request",
     };
     Error::new(ErrorCode::RaftInternal, cause)
 }

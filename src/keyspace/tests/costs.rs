@@ -31,6 +31,7 @@ impl Bill {
         let clock = Arc::new(IndexClock::new(Arc::new(SystemClock), DRIFT_US, EtcdIndex(0)));
         let config = Config {
             read_consistency,
+            max_requests: 1000,
             request_timeout: Duration::from_secs(30),
             watch_window: None,
             scan_for_ttl: false,

@@ -39,12 +39,7 @@ async fn gateway(
 ) -> (Arc<Keyspace<Faults<Embedded>>>, Arc<AtomicU64>) {
     put(&world.gateway().await, "/d/first", "v").await;
     let (store, commits) = remote(world, choose);
-    let config = Config {
-        read_consistency: Consistency::Strong,
-        request_timeout: TIMEOUT,
-        watch_window: None,
-        scan_for_ttl: false,
-    };
+    let config = Config { request_timeout: TIMEOUT, ..CONFIG };
     (Arc::new(world.gateway_as(store, config).await), commits)
 }
 
@@ -109,13 +104,7 @@ async fn gathered_creations_cost_less_than_each_alone() {
     let meter = Meter::new(move |call| told.lock().expect("no test panics here").push(call));
     let store = DynamoDbStore::in_process(meter).await;
     let clock = Arc::new(IndexClock::new(Arc::new(SystemClock), DRIFT_US, EtcdIndex(0)));
-    let config = Config {
-        read_consistency: Consistency::Strong,
-        request_timeout: Duration::from_secs(30),
-        watch_window: None,
-        scan_for_ttl: false,
-    };
-    let gateway = Keyspace::open(store, clock, config).await.expect("the keyspace opens");
+    let gateway = Keyspace::open(store, clock, CONFIG).await.expect("the keyspace opens");
     put(&gateway, "/d/first", "v").await;
     consumed.lock().expect("no test panics here").clear();
     let create = |n| {
