@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 pub use open::OpenError;
 pub use watching::Watching;
@@ -172,14 +173,24 @@ pub struct Keyspace<S> {
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let answer = self.admit(self.answer_read(&read, floor)).await;
+        let answer = match self.admission.try_acquire() {
+            Ok(_admitted) => timeout(self.config.request_timeout, self.answer_read(&read, floor))
+                .await
+                .unwrap_or_else(|_| Err(timed_out())),
+            Err(_) => Err(too_many_requests()),
+        };
         self.counters.count_read(answer.is_ok());
         answer
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let answer = self.admit(self.carry_out(&write, floor)).await;
+        let answer = match self.admission.try_acquire() {
+            Ok(_admitted) => timeout(self.config.request_timeout, self.carry_out(&write, floor))
+                .await
+                .unwrap_or_else(|_| Err(timed_out())),
+            Err(_) => Err(too_many_requests()),
+        };
         self.counters.count_write(&write.operation, answer.is_ok());
         answer
     }
@@ -199,7 +210,7 @@ impl<S: Store> Keys for Keyspace<S> {
         let probe = self.store.get(&root, Consistency::Strong);
         // A store that is busy answers, only not to everybody.
         let answers = |probed: &Result<_, _>| matches!(probed, Ok(_) | Err(StoreError::Busy));
-        let probed = tokio::time::timeout(Duration::from_secs(1), probe).await;
+        let probed = timeout(Duration::from_secs(1), probe).await;
         probed.as_ref().is_ok_and(answers)
     }
 
@@ -245,18 +256,6 @@ impl<S> Keyspace<S> {
 }
 
 impl<S: Store> Keyspace<S> {
-    /// Does the work of a request, unless too many are under way, and within its time.
-    async fn admit(
-        &self,
-        work: impl Future<Output = Result<Answer, Error>>,
-    ) -> Result<Answer, Error> {
-        let Ok(_admitted) = self.admission.try_acquire() else {
-            return Err(too_many_requests());
-        };
-        let answer = tokio::time::timeout(self.config.request_timeout, work).await;
-        answer.unwrap_or_else(|_| Err(timed_out()))
-    }
-
     /// Refuses a key that the store cannot hold, by the name of the limit.
     fn check_key(&self, key: &Key) -> Result<(), Error> {
         let Limits { key_bytes, name, .. } = self.store.limits();

@@ -4,6 +4,7 @@
 mod costs;
 mod gather;
 mod outcomes;
+mod overload;
 
 use std::sync::Arc;
 

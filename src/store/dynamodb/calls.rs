@@ -160,7 +160,7 @@ pub(super) struct Lines {
 
 /// How many calls are under way at most. Far more than one gateway's processors can keep up with
 /// at DynamoDB's usual few milliseconds a call.
-const LINES: usize = 256;
+pub(super) const LINES: usize = 256;
 
 impl Lines {
     pub(super) fn new(timing: Timing) -> Lines {
@@ -174,7 +174,8 @@ impl Lines {
     ) -> Result<T, Trouble<E>> {
         let Timing { turn, attempt: within, .. } = self.timing;
         match timeout(turn, self.free.acquire()).await {
-            Ok(Ok(_line)) => attempt(within, call).await,
+            // The SDK's futures are large, and stand in the middle of all others.
+            Ok(Ok(_line)) => attempt(within, Box::pin(call)).await,
             Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
         }
     }

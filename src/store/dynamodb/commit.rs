@@ -63,9 +63,7 @@ impl DynamoDbStore {
                         continue;
                     }
                 }
-                Fate::Crowded | Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => {
-                    ()
-                }
+                Fate::Crowded | Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => {}
             }
             return Err(match fate {
                 Fate::TooLarge => StoreError::TooLarge(why),
