@@ -146,8 +146,13 @@ async fn serve<S: Store>(
     let watch_window = config.watch.window;
     // On DynamoDB the table's own TTL removes files, and nobody pays for it.
     let scan_for_ttl = matches!(config.store, StoreConfig::Embedded { .. });
-    let of_keyspace =
-        keyspace::Config { read_consistency, request_timeout, watch_window, scan_for_ttl };
+    let of_keyspace = keyspace::Config {
+        read_consistency,
+        max_requests: config.max_concurrent_requests,
+        request_timeout,
+        watch_window,
+        scan_for_ttl,
+    };
     let keyspace = Keyspace::open(store, clock, of_keyspace)
         .await
         .map_err(|error| StartError::new("cannot open the keyspace", error))?;

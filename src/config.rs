@@ -101,6 +101,11 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
     max_connections: Typed<usize>,
 
+    /// How many reads and writes may be under way at once; more are refused. Watches do not count.
+    #[arg(long, env = "ETCDYNAMO_MAX_CONCURRENT_REQUESTS", value_name = "COUNT")]
+    #[arg(default_value = "4096")]
+    max_concurrent_requests: Typed<usize>,
+
     /// How long a request may take until its client gets an error.
     #[arg(long, env = "ETCDYNAMO_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "5000")]
     request_timeout_ms: Typed<u64>,
@@ -167,6 +172,8 @@ pub struct Config {
     pub expose_request_units: bool,
     /// How many connections may be open.
     pub max_connections: usize,
+    /// How many reads and writes may be under way.
+    pub max_concurrent_requests: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long the drain may take.
@@ -291,11 +298,14 @@ impl Flags {
         });
         let log_format = self.log_format.or(LogFormat::Text, "log-format", &mut mistakes);
         let max_connections = self.max_connections.or(1, "max-connections", &mut mistakes);
+        let max_concurrent_requests =
+            self.max_concurrent_requests.or(1, "max-concurrent-requests", &mut mistakes);
         let request_timeout_ms = self.request_timeout_ms.or(1, "request-timeout-ms", &mut mistakes);
         let shutdown_timeout_ms =
             self.shutdown_timeout_ms.or(0, "shutdown-timeout-ms", &mut mistakes);
         for (flag, is_zero) in [
             ("max-connections", max_connections == 0),
+            ("max-concurrent-requests", max_concurrent_requests == 0),
             ("request-timeout-ms", request_timeout_ms == 0),
         ] {
             if is_zero {
@@ -315,6 +325,7 @@ impl Flags {
             log_level,
             expose_request_units: self.expose_request_units,
             max_connections,
+            max_concurrent_requests,
             request_timeout: Duration::from_millis(request_timeout_ms),
             shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
         };

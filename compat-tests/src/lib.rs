@@ -5,16 +5,22 @@
 //!
 //! - [`http`]: requests byte for byte as a test wants them, answers byte for byte as they came;
 //! - [`json`]: JSON that keeps the order of its fields, because the wire has one;
-//! - [`server`]: starts, kills and restarts a target;
+//! - [`server`]: starts, kills and restarts a target, with [`engine`] and [`process`] below it;
 //! - [`script`]: exchanges as text, the form most cases are written in;
 //! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
+//! - [`dynamodb`]: an endpoint that misbehaves in front of an engine, and the raw table behind it;
+//! - [`proof`]: several gateways on one table under concurrency, faults and crashes, and what they promise.
 //!
 //! It is not a client library, and it depends on nothing in the server's own crate. Its
 //! invariant: a target that cannot be started is a failure, never a skip.
 
 pub mod differential;
+pub mod dynamodb;
+pub mod engine;
 pub mod http;
 pub mod json;
+pub mod process;
+pub mod proof;
 pub mod script;
 pub mod server;
 pub mod timestamp;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::gather::Groups;
 use super::statistics::Counters;
@@ -88,6 +88,7 @@ impl<S: Store> Keyspace<S> {
             identity,
             counters: Counters::default(),
             gateway,
+            admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             turns: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),

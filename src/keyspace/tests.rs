@@ -4,6 +4,7 @@
 mod costs;
 mod gather;
 mod outcomes;
+mod overload;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ const TREE: Removal = Removal { dir: false, recursive: true };
 
 const CONFIG: Config = Config {
     read_consistency: Consistency::Strong,
+    max_requests: 1000,
     request_timeout: Duration::from_secs(30),
     watch_window: None,
     scan_for_ttl: false,

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
@@ -21,7 +21,7 @@ use super::watch::Lines;
 use super::{json, path};
 use crate::keyspace::Answer;
 use crate::units::Units;
-use crate::v2::{Action, Error, EtcdIndex};
+use crate::v2::{Action, Error, ErrorCode, EtcdIndex};
 
 /// What a handler returns.
 pub(super) type Reply = Response<Payload>;
@@ -147,6 +147,10 @@ pub(super) fn error(error: &Error, cluster_id: &HeaderValue) -> Reply {
     let mut reply = of(status, JSON, body);
     reply.headers_mut().insert(X_ETCD_CLUSTER_ID, cluster_id.clone());
     reply.headers_mut().insert(X_ETCD_INDEX, index_value(error.index));
+    if error.code == ErrorCode::RaftInternal {
+        // Whatever it was, it may be over by then.
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if status.is_server_error() {
         reply.extensions_mut().insert(Cause(Arc::new(error.clone())));
     }

@@ -39,12 +39,7 @@ async fn gateway(
 ) -> (Arc<Keyspace<Faults<Embedded>>>, Arc<AtomicU64>) {
     put(&world.gateway().await, "/d/first", "v").await;
     let (store, commits) = remote(world, choose);
-    let config = Config {
-        read_consistency: Consistency::Strong,
-        request_timeout: TIMEOUT,
-        watch_window: None,
-        scan_for_ttl: false,
-    };
+    let config = Config { request_timeout: TIMEOUT, ..CONFIG };
     (Arc::new(world.gateway_as(store, config).await), commits)
 }
 

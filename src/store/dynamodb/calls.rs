@@ -1,5 +1,9 @@
 //! One call to DynamoDB, and the few that may follow it: deadlines, pauses, what it cost.
 //!
+//! Only so many calls are under way at a time. Those beyond wait, first come, first served, but
+//! not for long: a store that is slower than its clients is not helped by a queue, and they are
+//! better told early.
+//!
 //! The SDK's own retries are off: they cannot tell what happened from what may have happened.
 //! Invariant: every call ends within its attempt's time, and no call of a series begins after
 //! its total. (A last call that is cut short would make an unknown outcome of a certain one.)
@@ -12,6 +16,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, Fate};
@@ -23,6 +28,8 @@ use crate::units::{Operation, Units, spend};
 pub struct Timing {
     /// Making a connection.
     pub connect: Duration,
+    /// How long a call may wait for others to end before it begins.
+    pub turn: Duration,
     /// One call. What has no reply by then is a lost reply.
     pub attempt: Duration,
     /// From when on a read is not tried again.
@@ -35,6 +42,7 @@ impl Default for Timing {
     fn default() -> Timing {
         Timing {
             connect: Duration::from_secs(1),
+            turn: Duration::from_millis(500),
             attempt: Duration::from_millis(1500),
             read: Duration::from_secs(2),
             commit: Duration::from_secs(2),
@@ -118,6 +126,8 @@ impl fmt::Debug for Meter {
 /// A call that has no result, with DynamoDB's answer where there is one.
 #[derive(Debug)]
 pub(super) enum Trouble<E> {
+    /// It was not sent, because too many others are under way.
+    Crowded,
     /// There was no answer in time.
     Late,
     /// What the SDK says. Boxed, as it holds the whole reply.
@@ -130,6 +140,7 @@ where
 {
     fn from(trouble: &Trouble<E>) -> Failure {
         match trouble {
+            Trouble::Crowded => Failure::new(Fate::Crowded, "too many calls are under way"),
             Trouble::Late => Failure::new(Fate::Unknown, "no reply in time"),
             Trouble::Sdk(error) => Failure::from(error.as_ref()),
         }
@@ -145,12 +156,44 @@ pub(super) fn attempt<T, E>(
     within: Duration,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
 ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
-    let call = timeout(within, Box::pin(call));
+    let call = Box::pin(call);
     async move {
-        match call.await {
+        match timeout(within, call).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
             Err(_elapsed) => Err(Trouble::Late),
+        }
+    }
+}
+
+/// The calls that may be under way at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    free: Arc<Semaphore>,
+    timing: Timing,
+}
+
+/// How many calls are under way at most. Far more than one gateway's processors can keep up with
+/// at DynamoDB's usual few milliseconds a call.
+pub(super) const LINES: usize = 256;
+
+impl Lines {
+    pub(super) fn new(timing: Timing) -> Lines {
+        Lines { free: Arc::new(Semaphore::new(LINES)), timing }
+    }
+
+    /// Makes one call when there is a line for it.
+    pub(super) fn attempt<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+        let Timing { turn, attempt: within, .. } = self.timing;
+        let call = Box::pin(call);
+        async move {
+            match timeout(turn, self.free.acquire()).await {
+                Ok(Ok(_line)) => attempt(within, call).await,
+                Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
+            }
         }
     }
 }
@@ -208,6 +251,7 @@ where
                     return Err(StoreError::Unavailable(failure.why));
                 }
             }
+            Fate::Crowded => return Err(StoreError::Busy),
             Fate::Lasting => return Err(StoreError::Unavailable(failure.why)),
             Fate::TooLarge | Fate::Invalid => return Err(StoreError::Corrupt(failure.why)),
         }

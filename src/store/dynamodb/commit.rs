@@ -14,6 +14,7 @@
 //! cancelled: only conflicts and throttles             did not happen: again, after a pause
 //! conflict, throttle, connection refused              did not happen: again, after a pause
 //! not allowed, no such table                          did not happen: Unavailable
+//! too many calls are under way: not sent              did not happen: Busy
 //! the same transaction is under way                   again, after a pause; then Indeterminate
 //! anything else: timeout, broken connection, 5xx      Indeterminate
 //! ```
@@ -31,7 +32,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::DynamoDbStore;
-use super::calls::{Patience, Trouble, attempt};
+use super::calls::{Patience, Trouble};
 use super::error::{Failure, Fate, invalid};
 use super::item::{MODIFIED, decode_at, size};
 use super::layout::Attributes;
@@ -62,13 +63,16 @@ impl DynamoDbStore {
                         continue;
                     }
                 }
-                Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => (),
+                Fate::Crowded | Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => {}
             }
             return Err(match fate {
                 Fate::TooLarge => StoreError::TooLarge(why),
                 Fate::Invalid => StoreError::Corrupt(why),
                 Fate::Unknown | Fate::UnderWay => StoreError::Indeterminate(why),
-                Fate::Passing | Fate::Lasting if under_way => StoreError::Indeterminate(why),
+                Fate::Passing | Fate::Crowded | Fate::Lasting if under_way => {
+                    StoreError::Indeterminate(why)
+                }
+                Fate::Crowded => StoreError::Busy,
                 Fate::Passing | Fate::Lasting => StoreError::Unavailable(why),
             });
         }
@@ -100,7 +104,7 @@ impl DynamoDbStore {
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match attempt(self.timing.attempt, request.send()).await {
+        match self.lines.attempt(request.send()).await {
             Ok(output) => {
                 self.meter.wrote("UpdateItem", &output.consumed_capacity);
                 // Some engines give back the bare key of an item that was not there.
@@ -133,7 +137,7 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = attempt(self.timing.attempt, request.send()).await;
+                let done = self.lines.attempt(request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
                 self.record_written("PutItem", written, done)
             }
@@ -144,7 +148,7 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = attempt(self.timing.attempt, request.send()).await;
+                let done = self.lines.attempt(request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
                 self.record_written("DeleteItem", written, done)
             }
@@ -185,7 +189,7 @@ impl DynamoDbStore {
             .set_transact_items(Some(parts.collect()))
             .client_request_token(token)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let trouble = match attempt(self.timing.attempt, request.send()).await {
+        let trouble = match self.lines.attempt(request.send()).await {
             Ok(output) => {
                 self.meter.wrote("TransactWriteItems", output.consumed_capacity());
                 return Ok(Committed::Applied { before: None });
@@ -283,7 +287,7 @@ impl Code {
 fn service_error<E>(trouble: &Trouble<E>) -> Option<&E> {
     match trouble {
         Trouble::Sdk(error) => error.as_service_error(),
-        Trouble::Late => None,
+        Trouble::Crowded | Trouble::Late => None,
     }
 }
 

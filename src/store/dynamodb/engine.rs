@@ -110,6 +110,7 @@ impl Engine {
 
 const PATIENT: Timing = Timing {
     connect: Duration::from_secs(60),
+    turn: Duration::from_secs(60),
     attempt: Duration::from_secs(60),
     read: Duration::from_secs(60),
     commit: Duration::from_secs(60),

@@ -32,7 +32,7 @@ pub use table::TableError;
 
 use crate::store::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
-use calls::Trouble;
+use calls::{Lines, Trouble};
 use error::Failure;
 use layout::Layout;
 
@@ -89,6 +89,7 @@ pub struct DynamoDbStore {
     table: Arc<String>,
     layout: Layout,
     timing: Timing,
+    lines: Lines,
     meter: Meter,
 }
 
@@ -120,7 +121,8 @@ impl DynamoDbStore {
         if config.create_table { table.create().await } else { table.verify().await }
             .map_err(OpenError::Table)?;
         let table = Arc::new(config.table.clone());
-        Ok(DynamoDbStore { client, table, layout, timing: config.timing, meter })
+        let (timing, lines) = (config.timing, Lines::new(config.timing));
+        Ok(DynamoDbStore { client, table, layout, timing, lines, meter })
     }
 
     /// Notes that a call has no result, and says what became of it.

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::DynamoDbStore;
-use super::calls::{Patience, attempt, read};
+use super::calls::{Patience, read};
 use super::error::Failure;
 use super::item::{decode, decode_at, decode_record};
 use super::layout::{Attributes, Place, SORT};
@@ -177,7 +177,7 @@ impl DynamoDbStore {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let output = attempt(self.timing.attempt, call);
+        let output = self.lines.attempt(call);
         async move { output.await.map_err(|trouble| self.failed(operation, &trouble)) }
     }
 

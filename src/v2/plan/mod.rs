@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use known::Sight;
 
-use super::change::{Commit, Op};
+use super::change::{Commit, NodeOp, Op};
 use super::error::{Error, ErrorCode};
 use super::index::UnixMs;
 use super::item::{Action, Item, WriteId};
@@ -233,11 +233,10 @@ impl Plan {
             (Prior::Nothing, _) => None,
             (Prior::Known(item), _) => Some(Arc::clone(item)),
             (Prior::FromStore, Aftermath::Before(item)) => item.clone(),
-            (Prior::FromStore, Aftermath::Found(item)) => before_removal(item).map(Arc::new),
+            (Prior::FromStore, Aftermath::Found(item)) => before_removal(item, id).map(Arc::new),
         };
         let after = match (aftermath, &before) {
-            // It may have been written over since; what this write made of it needs no item, mostly.
-            (Aftermath::Found(item), None) => op.apply(None).unwrap_or_else(|| Item::clone(item)),
+            (Aftermath::Found(item), None) => written_since(op, item)?,
             (Aftermath::Found(_) | Aftermath::Before(_), _) => op.apply(before.as_deref())?,
         };
         let prev_node = before.as_deref().map(|item| item.node(now));
@@ -272,11 +271,19 @@ impl Plan {
     }
 }
 
-/// The node that a tombstone was, as far as the tombstone still tells: all of it for a removal.
-/// After a lost reply of another write the node before it is gone, and none is shown.
-fn before_removal(tombstone: &Item) -> Option<Item> {
-    let modified = tombstone.removed?.before;
+/// The node that this write removed, all of which its tombstone still tells. After a lost reply of
+/// another write the node before it is gone, and none is shown.
+fn before_removal(tombstone: &Item, id: WriteId) -> Option<Item> {
+    let modified = tombstone.removed.filter(|_| tombstone.modified == id.index)?.before;
     Some(Item { removed: None, modified, ..tombstone.clone() })
+}
+
+/// What an operation made of an item that may have been written over since: all that it wrote
+/// itself, and the rest as it is by now.
+fn written_since(op: &NodeOp, item: &Item) -> Option<Item> {
+    let made = op.apply(None).or_else(|| op.apply(Some(item)))?;
+    // The node may even have been made anew.
+    Some(Item { created: made.created.min(op.id.index), ..made })
 }
 
 #[cfg(test)]

@@ -1,0 +1,121 @@
+//! The command line of the proof, and its table.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use super::{Budget, Row, SCENARIOS, Setting};
+use crate::server::Target;
+
+const USAGE: &str = "proof [--target dynoxide|ministack|dynamodb-local]... [--seed N] [--minutes N] [--only SCENARIO]...";
+
+/// How long the short run takes on one engine, about.
+const SHORT_MINUTES: u64 = 4;
+
+/// What was asked for.
+struct Asked {
+    engines: Vec<Target>,
+    seed: u64,
+    budget: Budget,
+    only: Vec<String>,
+}
+
+/// Runs what is asked for.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let asked = match read(arguments) {
+        Ok(asked) => asked,
+        Err(problem) => {
+            eprintln!("{problem}\nusage: {USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    println!("seed {}", asked.seed);
+    let mut table = Vec::new();
+    for engine in &asked.engines {
+        for (name, scenario) in SCENARIOS {
+            if !asked.only.is_empty() && !asked.only.iter().any(|only| only == name) {
+                continue;
+            }
+            let setting = Setting { engine: *engine, seed: asked.seed, budget: asked.budget };
+            let began = Instant::now();
+            let rows = scenario(&setting).unwrap_or_else(|problem| vec![not_run(name, problem)]);
+            eprintln!("{} {name}: {} s", engine.name(), began.elapsed().as_secs());
+            for row in &rows {
+                for violation in &row.violations {
+                    println!(
+                        "\nVIOLATION on {} (seed {}), {}, fault {}:\n  {violation}",
+                        engine.name(),
+                        asked.seed,
+                        row.workload,
+                        row.fault
+                    );
+                }
+            }
+            table.extend(rows.into_iter().map(|row| (*engine, row)));
+        }
+    }
+    print_table(&table);
+    let violations: usize = table.iter().map(|(_, row)| row.violations.len()).sum();
+    if violations == 0 && !table.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn not_run(name: &str, problem: String) -> Row {
+    let violations = vec![format!("it could not run: {problem}")];
+    Row { workload: name.to_owned(), fault: "-".to_owned(), violations, ..Row::default() }
+}
+
+fn print_table(table: &[(Target, Row)]) {
+    println!(
+        "\n{:<15} {:<64} {:<34} {:>10} {:>16} {:>10}",
+        "engine", "workload", "fault", "operations", "unknown outcomes", "violations"
+    );
+    for (engine, row) in table {
+        println!(
+            "{:<15} {:<64} {:<34} {:>10} {:>16} {:>10}",
+            engine.name(),
+            row.workload,
+            row.fault,
+            row.operations,
+            row.unknown_resolved,
+            row.violations.len()
+        );
+    }
+}
+
+fn read(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut asked = Asked {
+        engines: Vec::new(),
+        seed: fastrand::u64(..1 << 32),
+        budget: Budget::Short,
+        only: Vec::new(),
+    };
+    let mut minutes: Option<u64> = None;
+    while let Some(flag) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--target" => {
+                let engine: Target = value.parse()?;
+                if !engine.is_dynamodb() {
+                    return Err(format!("{value} is no DynamoDB engine"));
+                }
+                asked.engines.push(engine);
+            }
+            "--seed" => asked.seed = number(&flag, &value)?,
+            "--minutes" => minutes = Some(number(&flag, &value)?),
+            "--only" if SCENARIOS.iter().any(|(name, _)| *name == value) => asked.only.push(value),
+            _ => return Err(format!("{flag} {value}: no such thing")),
+        }
+    }
+    if asked.engines.is_empty() {
+        asked.engines = vec![Target::Dynoxide, Target::Ministack];
+    }
+    if let Some(minutes) = minutes {
+        let engines = u64::try_from(asked.engines.len()).unwrap_or(1);
+        let factor = (minutes / SHORT_MINUTES / engines).max(1);
+        asked.budget = Budget::Times(u32::try_from(factor).unwrap_or(u32::MAX));
+    }
+    Ok(asked)
+}
+
+fn number(flag: &str, value: &str) -> Result<u64, String> {
+    value.parse().map_err(|_| format!("{flag} {value}: not a number"))
+}

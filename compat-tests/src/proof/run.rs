@@ -1,0 +1,234 @@
+//! Carries out one history and judges it.
+//!
+//! All clients begin at once; when they are done, every key is read through every gateway, so that a
+//! write that was lost or that shows up late is seen. Invariant: a history that could not be judged
+//! (unreadable at the end, too much to search) is a violation.
+
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::thread;
+
+use fastrand::Rng;
+
+use super::checker::{self, Entry, MOST_CALLS, Verdict};
+use super::checks::{self, Reach};
+use super::client::{Client, Stopwatch};
+use super::fleet::{DEADLINE, Fleet};
+use super::history::{Call, Operation, Reply, Shown, Verb, render};
+use super::model::{Numbered, PrevNode, State, Tree};
+use super::workload::{Partition, Sightings, Workload};
+use crate::wait;
+
+/// How much of a history the checker may search.
+const SEARCH_LIMIT: usize = 400_000;
+
+/// How often a read after the end is tried.
+const LAST_READS: usize = 20;
+
+/// What one history came to.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// How many histories it is the sum of.
+    pub histories: u64,
+    /// How many calls it had.
+    pub operations: u64,
+    /// How many of them had an unknown outcome.
+    pub unknown: u64,
+    /// What was wrong, with the history.
+    pub violations: Vec<String>,
+}
+
+/// What a fleet can be held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Demands {
+    /// Whether `prevNode` is always there.
+    pub prev_node: PrevNode,
+    /// Which writes are above an index that was read.
+    pub reach: Reach,
+}
+
+/// Carries out a history below a directory of its own, and judges it.
+#[must_use]
+pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, number: u64) -> Judged {
+    let top = format!("/h{number}");
+    let mut recorded = match record(fleet, workload, &top, seed.wrapping_add(number)) {
+        Ok(recorded) => recorded,
+        Err(problem) => {
+            let violations = vec![format!("history {number} could not be carried out: {problem}")];
+            return Judged { violations, ..Judged::default() };
+        }
+    };
+    let mut problems = std::mem::take(&mut recorded.problems);
+    let calls = &recorded.calls;
+    problems.extend(checks::all(calls, demands.reach, DEADLINE));
+    let model = Tree { clocks: fleet.clocks(), prev_node: demands.prev_node };
+    problems.extend(match workload.partition {
+        Partition::ByKey => workload
+            .keys
+            .iter()
+            .filter_map(|key| unexplained(&model, &of_key(calls, key)))
+            .collect(),
+        Partition::Tree => unexplained(&model, &expand(calls, workload.keys)).into_iter().collect(),
+        Partition::InOrder => checks::in_order(calls),
+    });
+    let unknown = calls.iter().filter(|call| !call.is_known()).count();
+    let describe = |problem: String| {
+        format!("{problem}\n  history {number} ({}):\n{}", workload.name, render(calls))
+    };
+    Judged {
+        histories: 1,
+        operations: u64::try_from(calls.len()).unwrap_or(u64::MAX),
+        unknown: u64::try_from(unknown).unwrap_or(u64::MAX),
+        violations: problems.into_iter().map(describe).collect(),
+    }
+}
+
+/// What happened.
+struct Recorded {
+    calls: Vec<Call>,
+    problems: Vec<String>,
+}
+
+fn record(fleet: &Fleet, workload: &Workload, top: &str, seed: u64) -> Result<Recorded, String> {
+    let addresses = fleet.addresses();
+    let watch = Stopwatch::start();
+    make_top(addresses[0], top, watch)?;
+    let (seen, calls, problems) =
+        (Sightings::default(), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let clients = addresses.len() * workload.clients;
+    let start = Barrier::new(clients);
+    thread::scope(|scope| {
+        let (seen, calls, problems, start) = (&seen, &calls, &problems, &start);
+        for number in 0..clients {
+            let gateway = number % addresses.len();
+            let mut client = Client::new(number, gateway, addresses[gateway], top, watch);
+            scope.spawn(move || {
+                let mut rng =
+                    Rng::with_seed(seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                start.wait();
+                for count in 0..workload.calls {
+                    if workload.pause_ms > 0 {
+                        wait::pass(std::time::Duration::from_millis(rng.u64(0..workload.pause_ms)));
+                    }
+                    let operation = workload.next(&mut rng, seen, &format!("{number}-{count}"));
+                    let call = client.call(&operation);
+                    seen.note(&call);
+                    calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+                }
+                problems
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .append(&mut client.problems);
+            });
+        }
+    });
+    let mut calls = calls.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut problems = problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (gateway, address) in addresses.iter().enumerate() {
+        let mut last = Client::new(clients + gateway, gateway, address, top, watch);
+        for key in workload.keys {
+            let verb =
+                if workload.partition == Partition::InOrder { Verb::List } else { Verb::Get };
+            calls.push(last_read(&mut last, &Operation::new(verb, key))?);
+        }
+        problems.append(&mut last.problems);
+    }
+    Ok(Recorded { calls, problems })
+}
+
+/// The history's directory is there before it begins, and is none of its keys.
+fn make_top(address: &str, top: &str, watch: Stopwatch) -> Result<(), String> {
+    let mut client = Client::new(0, 0, address, top, watch);
+    let mut last = String::new();
+    for _ in 0..LAST_READS {
+        match client.call(&Operation::new(Verb::MakeDir, "")).reply {
+            Reply::Done { .. } | Reply::Refused { code: 105, .. } => return Ok(()),
+            other => last = other.to_string(),
+        }
+    }
+    Err(format!("its directory could not be made: {last}"))
+}
+
+fn last_read(client: &mut Client, operation: &Operation) -> Result<Call, String> {
+    let mut last = String::new();
+    for _ in 0..LAST_READS {
+        let call = client.call(operation);
+        if call.is_known() {
+            return Ok(call);
+        }
+        last = call.reply.to_string();
+    }
+    Err(format!("{operation} was not answered at the end: {last}"))
+}
+
+/// The calls about one key.
+fn of_key(calls: &[Call], key: &str) -> Vec<Call> {
+    calls.iter().filter(|call| call.operation.key == key).cloned().collect()
+}
+
+/// A listing is consistent key by key: each of its nodes, and each that it does not show, is a read
+/// of its own.
+fn expand(calls: &[Call], keys: &[&str]) -> Vec<Call> {
+    let mut expanded = Vec::new();
+    for call in calls {
+        let nodes = match &call.reply {
+            Reply::Done { nodes, .. } if call.operation.verb == Verb::List => nodes.clone(),
+            _ => Vec::new(),
+        };
+        let is_dir = call.node().is_some_and(|node| node.dir);
+        expanded.push(call.clone());
+        if call.operation.verb != Verb::List || !is_dir {
+            continue;
+        }
+        let dir = &call.operation.key;
+        let direct =
+            keys.iter().filter(|key| key.rsplit_once('/').is_some_and(|(above, _)| above == dir));
+        for key in direct {
+            let shown: Option<&Shown> = nodes.iter().find(|node| node.key == **key);
+            let reply = match shown {
+                Some(node) => {
+                    Reply::Done { status: 200, node: node.clone(), prev: None, nodes: Vec::new() }
+                }
+                None => Reply::NotListed,
+            };
+            expanded.push(Call {
+                operation: Operation::new(Verb::Get, key),
+                reply,
+                ..call.clone()
+            });
+        }
+    }
+    expanded
+}
+
+/// Why there is no order that explains the calls; nothing if there is one.
+fn unexplained(model: &Tree, calls: &[Call]) -> Option<String> {
+    if calls.len() > MOST_CALLS {
+        return Some(format!("{} calls are too many for the checker", calls.len()));
+    }
+    let entry = |(number, call): (usize, &Call)| Entry {
+        invoked: call.invoked,
+        returned: call.is_known().then_some(call.answered),
+        call: Numbered { number, call: call.clone() },
+    };
+    let entries: Vec<Entry<Numbered>> = calls.iter().enumerate().map(entry).collect();
+    match checker::check(model, State::default(), &entries, SEARCH_LIMIT) {
+        Verdict::Linearizable(_) => None,
+        Verdict::Undecided => Some(format!("undecided after {SEARCH_LIMIT} configurations")),
+        Verdict::Violated(order) => {
+            let ordered: Vec<Call> = order.iter().map(|call| calls[*call].clone()).collect();
+            let rest: Vec<Call> = (0..calls.len())
+                .filter(|call| !order.contains(call))
+                .map(|call| calls[call].clone())
+                .collect();
+            let lines = |calls: &[Call]| {
+                let line = |call: &Call| format!("    {}  ->  {}\n", call.operation, call.reply);
+                calls.iter().map(line).collect::<String>()
+            };
+            Some(format!(
+                "not linearizable. The longest order that explains the answers:\n{}  and then none of these fits:\n{}",
+                lines(&ordered),
+                render(&rest)
+            ))
+        }
+    }
+}
