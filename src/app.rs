@@ -114,12 +114,10 @@ async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError>
         timing: Timing::default(),
     };
     let meter = Meter::new(|call| {
-        metrics::dynamodb_called(
-            call.operation,
-            call.read_units,
-            call.write_units,
-            call.turned_away,
-        );
+        metrics::dynamodb_called(call.operation, call.units, call.turned_away);
+        for (operation, units) in call.spent_on {
+            metrics::units_spent(operation, units);
+        }
     });
     let opened = DynamoDbStore::open(&config, meter).await;
     opened.map_err(|error| StartError::new(format!("--table {}", table.table), error))
@@ -197,6 +195,7 @@ async fn serve_keys<K: Keys>(
         header_timeout: HEADER_TIMEOUT,
         request_timeout: config.request_timeout + ANSWER_SLACK,
         watch_timeout: config.watch.timeout,
+        expose_request_units: config.expose_request_units,
         set_log_level,
     };
     match v2http::serve(listeners, keys, of_http, shutdown).await {

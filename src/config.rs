@@ -93,6 +93,10 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: String,
 
+    /// Say in each reply of /v2/keys what the request consumed of DynamoDB's capacity.
+    #[arg(long, env = "ETCDYNAMO_EXPOSE_REQUEST_UNITS")]
+    expose_request_units: bool,
+
     /// How many connections may be open at once.
     #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
     max_connections: Typed<usize>,
@@ -164,6 +168,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log_level: Level,
+    /// Whether replies say what their requests consumed.
+    pub expose_request_units: bool,
     /// How many connections may be open.
     pub max_connections: usize,
     /// How many reads and writes may be under way.
@@ -317,6 +323,7 @@ impl Flags {
             watch,
             log_format,
             log_level,
+            expose_request_units: self.expose_request_units,
             max_connections,
             max_concurrent_requests,
             request_timeout: Duration::from_millis(request_timeout_ms),

@@ -40,6 +40,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         watch: WatchConfig { window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
+        expose_request_units: false,
         max_connections: 4096,
         max_concurrent_requests: 4096,
         request_timeout: Duration::from_secs(5),
@@ -132,6 +133,7 @@ fn log_and_limits() {
         "--log-level=DEBUG",
         "--max-connections=7",
         "--max-concurrent-requests=9",
+        "--expose-request-units",
         "--request-timeout-ms=1500",
         "--shutdown-timeout-ms=0",
     ]);
@@ -139,6 +141,7 @@ fn log_and_limits() {
     assert_eq!(config.log_level, Level::DEBUG);
     assert_eq!(config.max_connections, 7);
     assert_eq!(config.max_concurrent_requests, 9);
+    assert!(config.expose_request_units);
     assert_eq!(config.request_timeout, Duration::from_millis(1500));
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
 }

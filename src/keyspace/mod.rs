@@ -10,6 +10,7 @@ mod expiry;
 mod gather;
 mod open;
 mod read;
+mod room;
 mod settle;
 mod statistics;
 mod ttl_files;
@@ -24,12 +25,14 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 pub use open::OpenError;
+pub use room::Room;
 pub use watching::Watching;
 
 pub use crate::watch::Watcher;
 
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Watch, Write, WriteId,
 };
@@ -37,6 +40,7 @@ use crate::watch::Hub;
 
 use drain::Drain;
 use gather::Groups;
+use room::Rooms;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
@@ -49,6 +53,8 @@ pub struct Answer {
     pub event: Event,
     /// The `X-Etcd-Index` of the answer.
     pub index: EtcdIndex,
+    /// What a large listing holds until it is sent.
+    pub room: Option<Room>,
 }
 
 /// Who this cluster is. Kept with the data, the same for every gateway and for ever.
@@ -161,6 +167,7 @@ pub struct Keyspace<S> {
     counters: Counters,
     gateway: u32,
     admission: Semaphore,
+    rooms: Rooms,
     turns: Turns,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
@@ -173,8 +180,10 @@ pub struct Keyspace<S> {
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
         let floor = self.clock.settled();
+        let operation = if read.recursive { Spent::GetRecursive } else { Spent::Get };
+        let work = operation.pays(self.answer_read(&read, floor));
         let answer = match self.admission.try_acquire() {
-            Ok(_admitted) => timeout(self.config.request_timeout, self.answer_read(&read, floor))
+            Ok(_admitted) => timeout(self.config.request_timeout, work)
                 .await
                 .unwrap_or_else(|_| Err(timed_out())),
             Err(_) => Err(too_many_requests()),
@@ -185,8 +194,9 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
         let floor = self.clock.settled();
+        let work = statistics::paid_as(&write.operation).pays(self.carry_out(&write, floor));
         let answer = match self.admission.try_acquire() {
-            Ok(_admitted) => timeout(self.config.request_timeout, self.carry_out(&write, floor))
+            Ok(_admitted) => timeout(self.config.request_timeout, work)
                 .await
                 .unwrap_or_else(|_| Err(timed_out())),
             Err(_) => Err(too_many_requests()),
@@ -196,7 +206,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
-        self.begin_watch(&watch).await
+        Spent::Watch.pays(self.begin_watch(&watch)).await
     }
 
     fn end_watches(&self) {
@@ -207,7 +217,7 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn healthy(&self) -> bool {
         let root = Key::root();
-        let probe = self.store.get(&root, Consistency::Strong);
+        let probe = Spent::Health.pays(self.store.get(&root, Consistency::Strong));
         // A store that is busy answers, only not to everybody.
         let answers = |probed: &Result<_, _>| matches!(probed, Ok(_) | Err(StoreError::Busy));
         let probed = timeout(Duration::from_secs(1), probe).await;

@@ -17,6 +17,7 @@ use crate::v2::RecordKind;
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
 
 mod watches;
+mod workloads;
 
 const START_US: u64 = 1_790_000_000_000_000;
 const DRIFT_US: u64 = 300_000_000;

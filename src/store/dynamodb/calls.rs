@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, Fate};
 use crate::store::StoreError;
+use crate::units::{Operation, Units, spend};
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +51,15 @@ impl Default for Timing {
 }
 
 /// What one call consumed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Consumed {
     /// DynamoDB's name of the operation.
     pub operation: &'static str,
-    /// Read request units.
-    pub read_units: f64,
-    /// Write request units. DynamoDB does not tell them where a condition failed: there they
-    /// are counted by the size of the item it gave back.
-    pub write_units: f64,
+    /// The request units. DynamoDB does not tell them where a condition failed: there they are
+    /// counted by the size of the item it gave back, or of the one that was to be written.
+    pub units: Units,
+    /// What they were spent on, and how much on each.
+    pub spent_on: Vec<(Operation, Units)>,
     /// Whether the call was turned away to be tried again: throttled or in conflict.
     pub turned_away: bool,
 }
@@ -83,8 +84,8 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        let read_units = units(capacity);
-        (self.0)(Consumed { operation, read_units, write_units: 0.0, turned_away: false });
+        let read = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.tell(operation, Units { read, write: 0.0 }, false);
     }
 
     pub(super) fn wrote<'a>(
@@ -92,16 +93,27 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        self.write_units(operation, units(capacity));
+        let mut units = Units::default();
+        for table in capacity {
+            // A transaction that comes again with its token is only read.
+            let read = table.read_capacity_units().unwrap_or_default();
+            let write = table.capacity_units().unwrap_or_default() - read;
+            units += Units { read, write };
+        }
+        self.tell(operation, units, false);
     }
 
-    pub(super) fn write_units(&self, operation: &'static str, write_units: f64) {
-        (self.0)(Consumed { operation, read_units: 0.0, write_units, turned_away: false });
+    pub(super) fn write_units(&self, operation: &'static str, write: f64) {
+        self.tell(operation, Units { read: 0.0, write }, false);
     }
 
     pub(super) fn failed(&self, operation: &'static str, failure: &Failure) {
-        let turned_away = failure.fate == Fate::Passing;
-        (self.0)(Consumed { operation, read_units: 0.0, write_units: 0.0, turned_away });
+        self.tell(operation, Units::default(), failure.fate == Fate::Passing);
+    }
+
+    fn tell(&self, operation: &'static str, units: Units, turned_away: bool) {
+        let spent_on = spend(units).collect();
+        (self.0)(Consumed { operation, units, spent_on, turned_away });
     }
 }
 
@@ -109,10 +121,6 @@ impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Meter")
     }
-}
-
-fn units<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
-    capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
 }
 
 /// A call that has no result, with DynamoDB's answer where there is one.
@@ -140,14 +148,21 @@ where
 }
 
 /// Makes one call, which ends by itself when its time is over.
-pub(super) async fn attempt<T, E>(
+///
+/// The SDK's futures are large, and whatever waits for one holds it, up to the connection of the
+/// client: so the call has its own place, and only while it lasts. (Not an async function, which
+/// would keep room for it all the same.)
+pub(super) fn attempt<T, E>(
     within: Duration,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Trouble<E>> {
-    match timeout(within, call).await {
-        Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
-        Err(_elapsed) => Err(Trouble::Late),
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+    let call = timeout(within, Box::pin(call));
+    async move {
+        match call.await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
+            Err(_elapsed) => Err(Trouble::Late),
+        }
     }
 }
 
@@ -168,15 +183,17 @@ impl Lines {
     }
 
     /// Makes one call when there is a line for it.
-    pub(super) async fn attempt<T, E>(
+    pub(super) fn attempt<T, E>(
         &self,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Trouble<E>> {
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+        let call = Box::pin(call);
         let Timing { turn, attempt: within, .. } = self.timing;
-        match timeout(turn, self.free.acquire()).await {
-            // The SDK's futures are large, and stand in the middle of all others.
-            Ok(Ok(_line)) => attempt(within, Box::pin(call)).await,
-            Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
+        async move {
+            match timeout(turn, self.free.acquire()).await {
+                Ok(Ok(_line)) => attempt(within, call).await,
+                Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
+            }
         }
     }
 }

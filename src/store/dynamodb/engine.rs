@@ -47,6 +47,7 @@ pub(super) struct Engine {
     database: Arc<Database>,
     script: Arc<Mutex<VecDeque<Fault>>>,
     calls: Arc<Mutex<Vec<(String, String)>>>,
+    reported: Arc<Mutex<f64>>,
 }
 
 pub(super) const TABLE: &str = "etcdynamo-test-table";
@@ -54,12 +55,17 @@ pub(super) const TABLE: &str = "etcdynamo-test-table";
 impl Engine {
     pub(super) fn new() -> Engine {
         let database = Arc::new(Database::memory().expect("an empty engine"));
-        Engine { database, script: Arc::default(), calls: Arc::default() }
+        Engine { database, script: Arc::default(), calls: Arc::default(), reported: Arc::default() }
     }
 
     /// What the store stands on, for what the store itself does not do.
     pub(super) fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The units in all replies so far, as the engine itself wrote them there.
+    pub(super) fn reported_units(&self) -> f64 {
+        *self.reported.lock().unwrap()
     }
 
     /// What the next calls meet, in this order.
@@ -130,12 +136,15 @@ impl HttpConnector for Engine {
         self.calls.lock().unwrap().push((operation.clone(), body.clone()));
         let fault = self.script.lock().unwrap().pop_front();
         let database = self.database.clone();
+        let reported = Arc::clone(&self.reported);
         HttpConnectorFuture::new(async move {
             let io = |kind| Err(ConnectorError::io(io::Error::from(kind).into()));
             let arrives = matches!(fault, None | Some(Fault::LoseReply));
             let reply = if arrives {
                 let work = tokio::task::spawn_blocking(move || run(&database, &operation, &body));
-                work.await.expect("the engine does not panic")
+                let reply = work.await.expect("the engine does not panic");
+                *reported.lock().unwrap() += units_in(&reply.1);
+                reply
             } else {
                 (0, String::new())
             };
@@ -153,6 +162,17 @@ impl HttpConnector for Engine {
 fn response((status, body): (u16, String)) -> HttpResponse {
     let status = StatusCode::try_from(status).expect("a status");
     HttpResponse::new(status, SdkBody::from(body))
+}
+
+/// The capacity units in a reply, whether it is of one table or of a list of them.
+fn units_in(reply: &str) -> f64 {
+    let reply: serde_json::Value = serde_json::from_str(reply).expect("JSON");
+    let of_table = |table: &serde_json::Value| table["CapacityUnits"].as_f64().unwrap_or_default();
+    let consumed = &reply["ConsumedCapacity"];
+    match consumed.as_array() {
+        Some(tables) => tables.iter().map(of_table).sum(),
+        None => of_table(consumed),
+    }
 }
 
 fn run(database: &Database, operation: &str, body: &str) -> (u16, String) {

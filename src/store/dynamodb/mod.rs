@@ -94,10 +94,14 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// A store for tests on an engine in this process.
+    /// A store for tests on an engine in this process, with what says how many units the engine
+    /// wrote into its replies so far.
     #[cfg(test)]
-    pub(crate) async fn in_process(meter: Meter) -> DynamoDbStore {
-        engine::Engine::new().store(meter).await
+    pub(crate) async fn in_process_reporting(
+        meter: Meter,
+    ) -> (DynamoDbStore, impl Fn() -> f64 + use<>) {
+        let engine = engine::Engine::new();
+        (engine.store(meter).await, move || engine.reported_units())
     }
 
     /// Connects, and verifies (or, where the configuration says so, creates) the table.

@@ -169,16 +169,16 @@ impl DynamoDbStore {
     }
 
     /// One call of a read. The meter is told where it has no result.
-    async fn attempt_read<T, E>(
+    fn attempt_read<T, E>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Failure>
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, Failure>> + Send
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let output = self.lines.attempt(call).await;
-        output.map_err(|trouble| self.failed(operation, &trouble))
+        let output = self.lines.attempt(call);
+        async move { output.await.map_err(|trouble| self.failed(operation, &trouble)) }
     }
 
     fn patience(&self) -> Patience {
