@@ -10,6 +10,7 @@ mod expiry;
 mod gather;
 mod open;
 mod read;
+mod room;
 mod settle;
 mod statistics;
 mod ttl_files;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 pub use open::OpenError;
+pub use room::Room;
 pub use watching::Watching;
 
 pub use crate::watch::Watcher;
@@ -38,6 +40,7 @@ use crate::watch::Hub;
 
 use drain::Drain;
 use gather::Groups;
+use room::Rooms;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
@@ -50,6 +53,8 @@ pub struct Answer {
     pub event: Event,
     /// The `X-Etcd-Index` of the answer.
     pub index: EtcdIndex,
+    /// What a large listing holds until it is sent.
+    pub room: Option<Room>,
 }
 
 /// Who this cluster is. Kept with the data, the same for every gateway and for ever.
@@ -162,6 +167,7 @@ pub struct Keyspace<S> {
     counters: Counters,
     gateway: u32,
     admission: Semaphore,
+    rooms: Rooms,
     turns: Turns,
     groups: Arc<Groups>,
     sweep_wanted: Notify,

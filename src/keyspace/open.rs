@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, Semaphore};
 
 use super::gather::Groups;
+use super::room::{LISTING_BYTES, Rooms};
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
@@ -89,6 +90,7 @@ impl<S: Store> Keyspace<S> {
             counters: Counters::default(),
             gateway,
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),

@@ -96,7 +96,7 @@ impl Keys for FakeKeys {
             true => Node::root(),
             false => file(read.key, Value::from("v")),
         };
-        Ok(Answer { event: Event::get(node), index: EtcdIndex(17) })
+        Ok(Answer { event: Event::get(node), index: EtcdIndex(17), room: None })
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
@@ -121,7 +121,7 @@ impl Keys for FakeKeys {
             is_created: !is_old,
             is_refresh: false,
         };
-        Ok(Answer { event, index: EtcdIndex(16) })
+        Ok(Answer { event, index: EtcdIndex(16), room: None })
     }
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {

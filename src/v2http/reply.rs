@@ -19,7 +19,7 @@ use hyper::{Response, StatusCode};
 
 use super::watch::Lines;
 use super::{json, path};
-use crate::keyspace::Answer;
+use crate::keyspace::{Answer, Room};
 use crate::units::Units;
 use crate::v2::{Action, Error, ErrorCode, EtcdIndex};
 
@@ -96,7 +96,23 @@ pub(super) fn event(answer: &Answer, no_value: bool, cluster_id: &HeaderValue) -
         json::write_event(&mut body, event);
     }
     let status = if event.is_created { StatusCode::CREATED } else { StatusCode::OK };
+    let body = match &answer.room {
+        Some(room) => Bytes::from_owner(Roomy { body, _room: room.clone() }),
+        None => Bytes::from(body),
+    };
     at_index(of(status, JSON, body), answer.index, cluster_id)
+}
+
+/// The body of a large listing, which holds its room until it is sent or its client has left.
+struct Roomy {
+    body: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Roomy {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// The answer to a watch that began at this index.
