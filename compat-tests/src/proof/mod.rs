@@ -9,10 +9,12 @@ pub mod checker;
 pub mod checks;
 pub mod client;
 pub mod command;
+mod cut;
 pub mod drift;
 pub mod fleet;
 pub mod histories;
 pub mod history;
+pub mod kills;
 pub mod model;
 pub mod run;
 pub mod workload;
@@ -78,4 +80,6 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("drift", drift::too_far_ahead),
     ("faults", histories::faults),
     ("weather", histories::weather),
+    ("kills", kills::kills),
+    ("draining", kills::draining),
 ];
