@@ -126,6 +126,7 @@ fn rows(
         Reads::Strong => &[],
         Reads::Eventual => &["--read-consistency", "eventual"],
     };
+    let began = Instant::now();
     let fleet = Fleet::start(setting.engine, setting.seed, ahead_s, flags)?;
     let mut rows = Vec::new();
     for workload in workloads {
@@ -137,6 +138,7 @@ fn rows(
         row.violations.extend(wrong.into_iter().map(in_table));
         rows.push(row);
     }
+    eprintln!("{} fault {}: {} ms", setting.engine.name(), way.name, began.elapsed().as_millis());
     if way.odds != Odds::fair() && fleet.injected() == 0 {
         let violations = vec!["the fault was never injected".to_owned()];
         let (workload, fault) = ("all".to_owned(), way.name.to_owned());
