@@ -98,6 +98,8 @@ pub struct Server {
     table: String,
     /// Where a gateway finds its data, and what else it is told.
     arguments: Vec<String>,
+    /// Variables of its environment beside those that are inherited.
+    environment: Vec<(String, String)>,
     engine: Option<Engine>,
     gateway: Option<Process>,
     directory: TempDir,
@@ -129,7 +131,22 @@ impl Server {
         endpoint: &str,
         flags: &[&str],
     ) -> Result<Self, String> {
+        Self::gateway_in(&[], target, table, endpoint, flags)
+    }
+
+    /// The same in an environment of its own: with another clock, say.
+    ///
+    /// # Errors
+    /// Why it did not become ready, with what it wrote to its standard error.
+    pub fn gateway_in(
+        environment: &[(String, String)],
+        target: Target,
+        table: &str,
+        endpoint: &str,
+        flags: &[&str],
+    ) -> Result<Self, String> {
         let mut gateway = Self::new(target, table.to_owned())?;
+        gateway.environment = environment.to_vec();
         gateway.arguments = table_arguments(table, endpoint);
         gateway.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         gateway.start_gateway()?;
@@ -145,6 +162,7 @@ impl Server {
             peer: String::new(),
             table,
             arguments: vec!["--data-dir".to_owned(), data_dir],
+            environment: Vec::new(),
             engine: None,
             gateway: None,
             directory,
@@ -283,6 +301,7 @@ impl Server {
         command
             .args(["--listen-client-urls", "http://127.0.0.1:0"])
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped());
         let mut gateway = Process::spawn(&mut command, &self.log("gateway.log"))?;
         let line = listening_line(&mut gateway)

@@ -1,12 +1,15 @@
 //! The command line of the proof, and its table.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Budget, Row, SCENARIOS, Setting};
 use crate::server::Target;
 
 const USAGE: &str = "proof [--target dynoxide|ministack|dynamodb-local]... [--seed N] [--minutes N] [--only SCENARIO]...";
+
+/// How long the short run takes on one engine, about.
+const SHORT_MINUTES: u64 = 4;
 
 /// What was asked for.
 struct Asked {
@@ -51,8 +54,9 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         }
     }
     print_table(&table);
-    let violations: usize = table.iter().map(|(_, row)| row.violations.len()).sum();
-    if violations == 0 && !table.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let bad = table.iter().filter(|(_, row)| !row.violations.is_empty()).count();
+    println!("\nproof: {} rows, {bad} with violations, seed {}", table.len(), asked.seed);
+    if bad == 0 && !table.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn not_run(name: &str, problem: String) -> Row {
@@ -62,12 +66,12 @@ fn not_run(name: &str, problem: String) -> Row {
 
 fn print_table(table: &[(Target, Row)]) {
     println!(
-        "\n{:<15} {:<48} {:<34} {:>10} {:>16} {:>10}",
+        "\n{:<15} {:<64} {:<34} {:>10} {:>16} {:>10}",
         "engine", "workload", "fault", "operations", "unknown outcomes", "violations"
     );
     for (engine, row) in table {
         println!(
-            "{:<15} {:<48} {:<34} {:>10} {:>16} {:>10}",
+            "{:<15} {:<64} {:<34} {:>10} {:>16} {:>10}",
             engine.name(),
             row.workload,
             row.fault,
@@ -85,6 +89,7 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         budget: Budget::Short,
         only: Vec::new(),
     };
+    let mut minutes: Option<u64> = None;
     while let Some(flag) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
         match flag.as_str() {
@@ -96,15 +101,18 @@ fn read(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
                 asked.engines.push(engine);
             }
             "--seed" => asked.seed = number(&flag, &value)?,
-            "--minutes" => {
-                asked.budget = Budget::Time(Duration::from_secs(60 * number(&flag, &value)?))
-            }
+            "--minutes" => minutes = Some(number(&flag, &value)?),
             "--only" if SCENARIOS.iter().any(|(name, _)| *name == value) => asked.only.push(value),
             _ => return Err(format!("{flag} {value}: no such thing")),
         }
     }
     if asked.engines.is_empty() {
         asked.engines = vec![Target::Dynoxide, Target::Ministack];
+    }
+    if let Some(minutes) = minutes {
+        let engines = u64::try_from(asked.engines.len()).unwrap_or(1);
+        let factor = (minutes / SHORT_MINUTES / engines).max(1);
+        asked.budget = Budget::Times(u32::try_from(factor).unwrap_or(u32::MAX));
     }
     Ok(asked)
 }

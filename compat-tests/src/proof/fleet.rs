@@ -1,13 +1,22 @@
-//! Several gateways on one table, in front of a fresh engine.
+//! Several gateways on one table, each behind an endpoint of its own, with a clock of its own, in
+//! front of a fresh engine.
 //!
-//! Invariant: everything that was started ends with the fleet.
+//! Another clock is libfaketime's: it is preloaded, and moves the wall clock alone. Invariant:
+//! everything that was started ends with the fleet, and no two histories of a fleet share a key.
 
+use std::env;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::model::Clocks;
+use crate::dynamodb::fault::Odds;
+use crate::dynamodb::proxy::Proxy;
+use crate::dynamodb::table;
+use crate::engine::{Engine, new_table};
 use crate::http::Request;
 use crate::server::{Server, Target};
-
-use super::model::Clocks;
+use crate::wait;
 
 /// How many gateways a fleet has.
 pub const GATEWAYS: usize = 3;
@@ -18,25 +27,47 @@ pub const DEADLINE: Duration = Duration::from_millis(5000 + 3000);
 /// Rounding, and what passes between two looks at the clock on a busy machine.
 const SLACK_MS: i64 = 60;
 
+/// How long what was begun may take to end once nothing is in its way.
+const REST: Duration = Duration::from_secs(30);
+
 /// Gateways on one table.
 #[derive(Debug)]
 pub struct Fleet {
     gateways: Vec<Server>,
-    ahead_ms: Vec<i64>,
+    proxies: Vec<Proxy>,
+    engine: Engine,
+    table: String,
+    ahead_s: [i64; GATEWAYS],
+    histories: AtomicU64,
 }
 
 impl Fleet {
-    /// Starts an engine and gateways on it.
+    /// Starts an engine and gateways on it, with these flags, whose clocks are so many seconds ahead.
     ///
     /// # Errors
     /// Why one of them did not start.
-    pub fn start(engine: Target) -> Result<Self, String> {
-        let mut gateways = vec![Server::start(engine)?];
-        while gateways.len() < GATEWAYS {
-            let next = gateways[0].second_gateway()?;
-            gateways.push(next);
+    pub fn start(
+        engine: Target,
+        seed: u64,
+        ahead_s: [i64; GATEWAYS],
+        flags: &[&str],
+    ) -> Result<Self, String> {
+        let (engine, table) = (Engine::start(engine)?, new_table());
+        let (mut gateways, mut proxies) = (Vec::new(), Vec::new());
+        for (ahead, number) in ahead_s.into_iter().zip(0_u64..) {
+            let proxy = Proxy::start(engine.address(), seed.wrapping_add(number))
+                .map_err(|error| format!("no endpoint: {error}"))?;
+            let clock = clock(ahead)?;
+            gateways.push(Server::gateway_in(
+                &clock,
+                engine.target(),
+                &table,
+                &proxy.url(),
+                flags,
+            )?);
+            proxies.push(proxy);
         }
-        Ok(Self { gateways, ahead_ms: vec![0; GATEWAYS] })
+        Ok(Self { gateways, proxies, engine, table, ahead_s, histories: AtomicU64::new(0) })
     }
 
     /// The addresses of the gateways.
@@ -45,10 +76,32 @@ impl Fleet {
         self.gateways.iter().map(Server::address).collect()
     }
 
+    /// A number that no history of this fleet had.
+    pub fn next_history(&self) -> u64 {
+        self.histories.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The clocks of the gateways.
     #[must_use]
     pub fn clocks(&self) -> Clocks {
-        Clocks { ahead_ms: self.ahead_ms.clone(), slack_ms: SLACK_MS }
+        let ahead_ms = self.ahead_s.iter().map(|seconds| seconds * 1000).collect();
+        Clocks { ahead_ms, slack_ms: SLACK_MS }
+    }
+
+    /// From now on, each gateway meets faults with these odds.
+    pub fn set(&self, odds: Odds) {
+        self.proxies.iter().for_each(|proxy| proxy.set(odds));
+    }
+
+    /// Nothing is in the way of any gateway from now on.
+    pub fn heal(&self) {
+        self.proxies.iter().for_each(Proxy::heal);
+    }
+
+    /// How many faults were injected so far.
+    #[must_use]
+    pub fn injected(&self) -> u64 {
+        self.proxies.iter().map(|proxy| proxy.counts().injected()).sum()
     }
 
     /// How many outcomes the gateways had to find out so far.
@@ -59,6 +112,40 @@ impl Fleet {
         let of = |server: &Server| counter(server, "etcdynamo_unknown_outcomes_total");
         self.gateways.iter().map(of).sum()
     }
+
+    /// What is wrong with the table when all has come to rest, which it has to in time.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn wrong_in_table(&self) -> Result<Vec<String>, String> {
+        let mut found = Ok(Vec::new());
+        wait::until(REST, || {
+            found = table::violations(self.engine.address(), &self.table, true);
+            found.as_ref().is_ok_and(Vec::is_empty).then_some(())
+        });
+        found
+    }
+}
+
+/// The environment of a process whose clock is so many seconds ahead; nothing for one that is right.
+///
+/// # Errors
+/// libfaketime is not there.
+pub fn clock(ahead_s: i64) -> Result<Vec<(String, String)>, String> {
+    if ahead_s == 0 {
+        return Ok(Vec::new());
+    }
+    let library = env::var_os("FAKETIME_LIBRARY")
+        .map(PathBuf::from)
+        .filter(|library| library.is_file())
+        .ok_or("FAKETIME_LIBRARY must name libfaketime's libfaketimeMT.so.1")?;
+    let variables = [
+        ("LD_PRELOAD", library.display().to_string()),
+        ("FAKETIME", format!("{ahead_s:+}s")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("FAKETIME_DISABLE_SHM", "1".to_owned()),
+    ];
+    Ok(variables.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 /// A counter among a gateway's metrics.

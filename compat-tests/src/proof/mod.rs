@@ -9,6 +9,8 @@ pub mod checker;
 pub mod checks;
 pub mod client;
 pub mod command;
+mod cut;
+pub mod drift;
 pub mod fleet;
 pub mod histories;
 pub mod history;
@@ -37,8 +39,20 @@ pub struct Setting {
 pub enum Budget {
     /// What CI has time for.
     Short,
-    /// About so long in all, shared by the scenarios.
-    Time(Duration),
+    /// So many times as long.
+    Times(u32),
+}
+
+impl Budget {
+    /// How long something is done that takes so many seconds in the short run.
+    #[must_use]
+    pub fn of(self, seconds: u64) -> Duration {
+        let short = Duration::from_secs(seconds);
+        match self {
+            Self::Short => short,
+            Self::Times(factor) => short.saturating_mul(factor),
+        }
+    }
 }
 
 /// One line of the table: a workload under a fault.
@@ -62,6 +76,10 @@ pub type Scenario = fn(&Setting) -> Result<Vec<Row>, String>;
 /// All scenarios by name, in the order in which they run.
 pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("histories", histories::undisturbed),
+    ("clocks", histories::clocks_apart),
+    ("drift", drift::too_far_ahead),
+    ("faults", histories::faults),
+    ("weather", histories::weather),
     ("kills", kills::kills),
     ("draining", kills::draining),
 ];

@@ -19,6 +19,9 @@ pub enum Partition {
     Tree,
     /// Keys made by POST, with a check of their own.
     InOrder,
+    /// The first key is a large directory, the others are files in it. Its removal takes the files one
+    /// by one, each at some time until it is acknowledged.
+    Drained,
 }
 
 /// A kind of history.
@@ -36,6 +39,10 @@ pub struct Workload {
     pub calls: usize,
     /// The longest pause before a request.
     pub pause_ms: u64,
+    /// How many such histories are under way at once.
+    pub lanes: usize,
+    /// How many files are put below the first key before the clients begin.
+    pub prepared: usize,
     /// How the checker takes it.
     pub partition: Partition,
 }
@@ -78,8 +85,12 @@ const TREE: &[(Verb, usize)] = &[
 /// Keys named by their index.
 const IN_ORDER: &[(Verb, usize)] = &[(Verb::Post, 6), (Verb::List, 1)];
 
+/// A directory too large for one transaction, removed while files are made in it.
+const DRAINED: &[(Verb, usize)] =
+    &[(Verb::Get, 4), (Verb::Set, 6), (Verb::Create, 4), (Verb::Delete, 1), (Verb::RemoveTree, 1)];
+
 /// The workloads, in the order of the table.
-pub const WORKLOADS: [Workload; 5] = [
+pub const WORKLOADS: [Workload; 6] = [
     Workload {
         name: "set, CAS, create, update, delete of one key",
         verbs: FILE,
@@ -87,6 +98,8 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 3,
         calls: 5,
         pause_ms: 0,
+        lanes: 3,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -96,6 +109,8 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 4,
         calls: 8,
         pause_ms: 0,
+        lanes: 3,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -105,6 +120,8 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 2,
         calls: 8,
         pause_ms: 700,
+        lanes: 12,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -114,6 +131,8 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 2,
         calls: 7,
         pause_ms: 0,
+        lanes: 3,
+        prepared: 0,
         partition: Partition::Tree,
     },
     Workload {
@@ -123,7 +142,20 @@ pub const WORKLOADS: [Workload; 5] = [
         clients: 3,
         calls: 6,
         pause_ms: 0,
+        lanes: 3,
+        prepared: 0,
         partition: Partition::InOrder,
+    },
+    Workload {
+        name: "recursive delete of 100 files, writes into them",
+        verbs: DRAINED,
+        keys: &["d", "d/f000", "d/f050", "d/f099", "d/new"],
+        clients: 3,
+        calls: 6,
+        pause_ms: 0,
+        lanes: 3,
+        prepared: 100,
+        partition: Partition::Drained,
     },
 ];
 
@@ -174,7 +206,8 @@ impl Workload {
             | Verb::MakeDir
             | Verb::Delete
             | Verb::RemoveDir
-            | Verb::RemoveTree => operation,
+            | Verb::RemoveTree
+            | Verb::Sweep => operation,
         }
     }
 
@@ -185,10 +218,14 @@ impl Workload {
         let about_dirs =
             matches!(verb, Verb::MakeDir | Verb::RemoveDir | Verb::RemoveTree | Verb::List);
         let mut key = self.keys[rng.usize(0..self.keys.len())];
-        // Now and then a directory where a file is usual, and the other way round.
-        for _ in 0..4 {
-            if self.partition != Partition::Tree || is_dir(key) == about_dirs || rng.u8(0..12) == 0
-            {
+        for _ in 0..100 {
+            let is_usual = match self.partition {
+                // Now and then a directory where a file is usual, and the other way round.
+                Partition::Tree => is_dir(key) == about_dirs || rng.u8(0..12) == 0,
+                Partition::Drained => is_dir(key) == about_dirs,
+                Partition::ByKey | Partition::InOrder => true,
+            };
+            if is_usual {
                 break;
             }
             key = self.keys[rng.usize(0..self.keys.len())];

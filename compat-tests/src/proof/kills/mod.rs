@@ -37,9 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many steps of a long work are sampled beside its first and last ones.
 const SAMPLES: u64 = 2;
 
-/// How long one kill of a long work takes, about, with all that follows.
-const LONG_KILL: Duration = Duration::from_secs(15);
-
 /// Kills a gateway at every write of every work.
 ///
 /// # Errors
@@ -104,7 +101,7 @@ fn fill(setting: &Setting, work: &Work, row: &mut Row) -> Result<(), String> {
 fn sample(steps: u64, setting: &Setting, random: &mut Rng) -> Vec<Step> {
     let samples = match setting.budget {
         Budget::Short => SAMPLES,
-        Budget::Time(time) => SAMPLES.max(time.as_secs() / LONG_KILL.as_secs() / 4),
+        Budget::Times(factor) => SAMPLES.saturating_mul(u64::from(factor)),
     };
     let mut numbers = vec![1, 2, steps.saturating_sub(1).max(1), steps];
     numbers.extend((0..samples).map(|_| random.u64(1..=steps)));
