@@ -114,12 +114,10 @@ async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError>
         timing: Timing::default(),
     };
     let meter = Meter::new(|call| {
-        metrics::dynamodb_called(
-            call.operation,
-            call.read_units,
-            call.write_units,
-            call.turned_away,
-        );
+        metrics::dynamodb_called(call.operation, call.units, call.turned_away);
+        for (operation, units) in call.spent_on {
+            metrics::units_spent(operation, units);
+        }
     });
     let opened = DynamoDbStore::open(&config, meter).await;
     opened.map_err(|error| StartError::new(format!("--table {}", table.table), error))
@@ -148,8 +146,13 @@ async fn serve<S: Store>(
     let watch_window = config.watch.window;
     // On DynamoDB the table's own TTL removes files, and nobody pays for it.
     let scan_for_ttl = matches!(config.store, StoreConfig::Embedded { .. });
-    let of_keyspace =
-        keyspace::Config { read_consistency, request_timeout, watch_window, scan_for_ttl };
+    let of_keyspace = keyspace::Config {
+        read_consistency,
+        max_requests: config.max_concurrent_requests,
+        request_timeout,
+        watch_window,
+        scan_for_ttl,
+    };
     let keyspace = Keyspace::open(store, clock, of_keyspace)
         .await
         .map_err(|error| StartError::new("cannot open the keyspace", error))?;
@@ -192,6 +195,7 @@ async fn serve_keys<K: Keys>(
         header_timeout: HEADER_TIMEOUT,
         request_timeout: config.request_timeout + ANSWER_SLACK,
         watch_timeout: config.watch.timeout,
+        expose_request_units: config.expose_request_units,
         set_log_level,
     };
     match v2http::serve(listeners, keys, of_http, shutdown).await {

@@ -63,6 +63,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("v2http/", &["crate::store", "crate::watch", "aws_", "fjall", "crate::app", "crate::config"]),
     ("clock.rs", &["crate::store", "crate::keyspace", "crate::v2http", "hyper", "aws_"]),
+    ("units.rs", &["crate::", "hyper", "aws_", "fjall", "std::time"]),
     ("config", &["hyper", "aws_", "fjall", "crate::store", "crate::keyspace", "crate::v2http"]),
     ("telemetry.rs", &["hyper", "aws_", "crate::store", "crate::keyspace"]),
     ("app.rs", &["hyper", "aws_", "fjall"]),

@@ -93,9 +93,18 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     log_level: String,
 
+    /// Say in each reply of /v2/keys what the request consumed of DynamoDB's capacity.
+    #[arg(long, env = "ETCDYNAMO_EXPOSE_REQUEST_UNITS")]
+    expose_request_units: bool,
+
     /// How many connections may be open at once.
     #[arg(long, env = "ETCDYNAMO_MAX_CONNECTIONS", value_name = "COUNT", default_value = "4096")]
     max_connections: Typed<usize>,
+
+    /// How many reads and writes may be under way at once; more are refused. Watches do not count.
+    #[arg(long, env = "ETCDYNAMO_MAX_CONCURRENT_REQUESTS", value_name = "COUNT")]
+    #[arg(default_value = "4096")]
+    max_concurrent_requests: Typed<usize>,
 
     /// How long a request may take until its client gets an error.
     #[arg(long, env = "ETCDYNAMO_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "5000")]
@@ -159,8 +168,12 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log_level: Level,
+    /// Whether replies say what their requests consumed.
+    pub expose_request_units: bool,
     /// How many connections may be open.
     pub max_connections: usize,
+    /// How many reads and writes may be under way.
+    pub max_concurrent_requests: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How long the drain may take.
@@ -285,11 +298,14 @@ impl Flags {
         });
         let log_format = self.log_format.or(LogFormat::Text, "log-format", &mut mistakes);
         let max_connections = self.max_connections.or(1, "max-connections", &mut mistakes);
+        let max_concurrent_requests =
+            self.max_concurrent_requests.or(1, "max-concurrent-requests", &mut mistakes);
         let request_timeout_ms = self.request_timeout_ms.or(1, "request-timeout-ms", &mut mistakes);
         let shutdown_timeout_ms =
             self.shutdown_timeout_ms.or(0, "shutdown-timeout-ms", &mut mistakes);
         for (flag, is_zero) in [
             ("max-connections", max_connections == 0),
+            ("max-concurrent-requests", max_concurrent_requests == 0),
             ("request-timeout-ms", request_timeout_ms == 0),
         ] {
             if is_zero {
@@ -307,7 +323,9 @@ impl Flags {
             watch,
             log_format,
             log_level,
+            expose_request_units: self.expose_request_units,
             max_connections,
+            max_concurrent_requests,
             request_timeout: Duration::from_millis(request_timeout_ms),
             shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
         };

@@ -6,7 +6,7 @@
 //! main -> app -> v2http -> keyspace -> store (trait) -> v2
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
-//! leaves that anyone may use: clock, metrics, shutdown
+//! leaves that anyone may use: clock, metrics, shutdown, units
 //! ```
 //!
 //! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
@@ -47,6 +47,7 @@ pub mod metrics;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod units;
 pub mod v2;
 pub mod v2http;
 pub mod watch;

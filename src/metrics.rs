@@ -7,9 +7,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
+    Counter, CounterVec, Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
+
+use crate::units::{Operation, Units};
 
 /// A request's method, as etcd's metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,19 +144,22 @@ pub fn creations_gathered(creations: u64) {
 /// `etcdynamo_dynamodb_calls_total{operation}`, `…_read_request_units_total`,
 /// `…_write_request_units_total` and `…_turned_away_total`: calls to DynamoDB, what they consumed,
 /// and how many were throttled or in conflict.
-pub fn dynamodb_called(
-    operation: &'static str,
-    read_units: f64,
-    write_units: f64,
-    turned_away: bool,
-) {
+pub fn dynamodb_called(operation: &'static str, units: Units, turned_away: bool) {
     let table = &METRICS.table;
     table.calls.with_label_values(&[operation]).inc();
-    table.read_units.with_label_values(&[operation]).inc_by(read_units);
-    table.write_units.with_label_values(&[operation]).inc_by(write_units);
+    table.read_units.with_label_values(&[operation]).inc_by(units.read);
+    table.write_units.with_label_values(&[operation]).inc_by(units.write);
     if turned_away {
         table.turned_away.with_label_values(&[operation]).inc();
     }
+}
+
+/// `etcdynamo_read_request_units_total{operation}` and `etcdynamo_write_request_units_total`: the
+/// same units by what they were spent on: the requests of clients, and what a gateway does by itself.
+pub fn units_spent(operation: Operation, units: Units) {
+    let spent = &METRICS.spent[operation as usize];
+    spent.read.inc_by(units.read);
+    spent.write.inc_by(units.write);
 }
 
 /// `etcd_debugging_store_watch_requests_total`: watches that began.
@@ -218,6 +223,26 @@ struct Metrics {
     outcomes_found_out: IntCounter,
     creations_gathered: IntCounter,
     table: TableMetrics,
+    spent: [Spent; Operation::ALL.len()],
+}
+
+struct Spent {
+    read: Counter,
+    write: Counter,
+}
+
+impl Spent {
+    fn registered(own: &Family<'_>) -> prometheus::Result<[Spent; Operation::ALL.len()]> {
+        let by = &["operation"];
+        let read = "Read request units by what they were spent on.";
+        let read = own.sums("read_request_units_total", read, by)?;
+        let write = "Write request units by what they were spent on.";
+        let write = own.sums("write_request_units_total", write, by)?;
+        Ok(Operation::ALL.map(|operation| Spent {
+            read: read.with_label_values(&[operation.name()]),
+            write: write.with_label_values(&[operation.name()]),
+        }))
+    }
 }
 
 struct TableMetrics {
@@ -231,15 +256,18 @@ impl TableMetrics {
     fn registered(registry: &Registry) -> prometheus::Result<TableMetrics> {
         let family = Family { registry, prefix: "etcdynamo_dynamodb" };
         let by = &["operation"];
-        let units = |name: &str, help: &str| {
-            let counters = CounterVec::new(family.opts(name, help), by)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
         Ok(TableMetrics {
             calls: family.counters("calls_total", "Calls to DynamoDB.", by)?,
-            read_units: units("read_request_units_total", "Read request units consumed.")?,
-            write_units: units("write_request_units_total", "Write request units consumed.")?,
+            read_units: family.sums(
+                "read_request_units_total",
+                "Read request units consumed.",
+                by,
+            )?,
+            write_units: family.sums(
+                "write_request_units_total",
+                "Write request units consumed.",
+                by,
+            )?,
             turned_away: family.counters(
                 "turned_away_total",
                 "Calls that were throttled or in conflict.",
@@ -303,6 +331,7 @@ impl Metrics {
                 "Creations that went together with others of their directory.",
             )?,
             table: TableMetrics::registered(&registry)?,
+            spent: Spent::registered(&own)?,
             registry,
         })
     }
@@ -334,6 +363,12 @@ impl Family<'_> {
         let counters = IntCounterVec::new(self.opts(name, help), labels)?;
         self.registry.register(Box::new(counters.clone()))?;
         Ok(counters)
+    }
+
+    fn sums(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<CounterVec> {
+        let sums = CounterVec::new(self.opts(name, help), labels)?;
+        self.registry.register(Box::new(sums.clone()))?;
+        Ok(sums)
     }
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
@@ -380,7 +415,8 @@ mod tests {
         index_refused();
         outcome_found_out();
         creations_gathered(2);
-        dynamodb_called("GetItem", 0.5, 1.0, true);
+        dynamodb_called("GetItem", Units { read: 0.5, write: 1.0 }, true);
+        units_spent(Operation::CompareAndSwap, Units { read: 0.5, write: 1.0 });
         for line in [
             r#"etcd_http_received_total{method="QGET"} "#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
@@ -399,6 +435,8 @@ mod tests {
             r#"etcdynamo_dynamodb_read_request_units_total{operation="GetItem"} 0.5"#,
             r#"etcdynamo_dynamodb_write_request_units_total{operation="GetItem"} 1"#,
             r#"etcdynamo_dynamodb_turned_away_total{operation="GetItem"} "#,
+            r#"etcdynamo_read_request_units_total{operation="compareAndSwap"} 0.5"#,
+            r#"etcdynamo_write_request_units_total{operation="sweep"} 0"#,
             "etcdynamo_build_info{version=",
         ] {
             assert!(counted(line), "{line}");

@@ -102,6 +102,7 @@ pub struct Server {
     environment: Vec<(String, String)>,
     engine: Option<Engine>,
     gateway: Option<Process>,
+    flags: Vec<String>,
     directory: TempDir,
 }
 
@@ -111,7 +112,16 @@ impl Server {
     /// # Errors
     /// Why it did not become ready, with what it wrote to its standard error.
     pub fn start(target: Target) -> Result<Self, String> {
+        Self::start_with(target, &[])
+    }
+
+    /// The same with more flags, where the target is etcdynamo.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(target: Target, flags: &[&str]) -> Result<Self, String> {
         let mut server = Self::new(target, new_table())?;
+        server.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         if target.is_dynamodb() {
             let engine = Engine::start(target)?;
             server.arguments = table_arguments(&server.table, &engine.url());
@@ -165,6 +175,7 @@ impl Server {
             environment: Vec::new(),
             engine: None,
             gateway: None,
+            flags: Vec::new(),
             directory,
         })
     }
@@ -301,6 +312,7 @@ impl Server {
         command
             .args(["--listen-client-urls", "http://127.0.0.1:0"])
             .args(&self.arguments)
+            .args(&self.flags)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped());
         let mut gateway = Process::spawn(&mut command, &self.log("gateway.log"))?;

@@ -40,7 +40,9 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         watch: WatchConfig { window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
+        expose_request_units: false,
         max_connections: 4096,
+        max_concurrent_requests: 4096,
         request_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(20),
     };
@@ -130,12 +132,16 @@ fn log_and_limits() {
         "--log-format=json",
         "--log-level=DEBUG",
         "--max-connections=7",
+        "--expose-request-units",
+        "--max-concurrent-requests=9",
         "--request-timeout-ms=1500",
         "--shutdown-timeout-ms=0",
     ]);
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.log_level, Level::DEBUG);
     assert_eq!(config.max_connections, 7);
+    assert!(config.expose_request_units);
+    assert_eq!(config.max_concurrent_requests, 9);
     assert_eq!(config.request_timeout, Duration::from_millis(1500));
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
 }
@@ -164,6 +170,7 @@ fn each_mistake_names_its_flag() {
         (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),
         (&["--watch-window=0"], "watch-window", "more than 0"),
         (&["--max-connections", "0"], "max-connections", "more than 0"),
+        (&["--max-concurrent-requests=0"], "max-concurrent-requests", "more than 0"),
         (&["--request-timeout-ms", "0"], "request-timeout-ms", "more than 0"),
         (&["--store=dynamodb"], "table", "table's name"),
         (&["--table=x"], "table", "table's name"),

@@ -200,7 +200,10 @@ impl<S: Store> Keyspace<S> {
 
 /// Waits before a step is tried again, or gives it up; the sweep will find what is left.
 async fn give_up_or(error: StoreError, attempt: &mut u32) -> Result<(), Error> {
-    let passing = matches!(error, StoreError::Indeterminate(_) | StoreError::Unavailable(_));
+    let passing = match error {
+        StoreError::Indeterminate(_) | StoreError::Unavailable(_) | StoreError::Busy => true,
+        StoreError::TooLarge(_) | StoreError::Corrupt(_) => false,
+    };
     *attempt += 1;
     if !passing || *attempt > ATTEMPTS {
         return Err(store_failed(&error));

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::drain::Drain;
 use super::{Keyspace, store_failed, timed_out};
 use crate::store::{Consistency, Store};
+use crate::units::Operation as Spent;
 use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs};
 
 /// How often the records are looked at while there is nothing to do soon.
@@ -41,7 +42,7 @@ impl<S: Store> Keyspace<S> {
     pub async fn sweep(&self) -> Result<(), Error> {
         let work = self.look_for_work().await?;
         for drain in &work.drains {
-            self.drain(drain).await?;
+            self.finish_drain(drain).await?;
         }
         self.expire_dirs(&work).await
     }
@@ -71,13 +72,13 @@ impl<S: Store> Keyspace<S> {
     /// began them needs help, or is gone.
     async fn sweep_again(&self, seen_before: &mut HashSet<Drain>) -> Result<Duration, Error> {
         for drain in self.take_left_drains() {
-            self.drain(&drain).await.inspect_err(|_| self.leave_drain(drain.clone()))?;
+            self.finish_drain(&drain).await.inspect_err(|_| self.leave_drain(drain.clone()))?;
         }
         let work = self.look_for_work().await?;
         let (abandoned, under_way): (Vec<&Drain>, Vec<&Drain>) =
             work.drains.iter().partition(|drain| seen_before.contains(drain));
         for drain in abandoned {
-            self.drain(drain).await?;
+            self.finish_drain(drain).await?;
         }
         *seen_before = under_way.into_iter().cloned().collect();
         self.expire_dirs(&work).await?;
@@ -85,12 +86,17 @@ impl<S: Store> Keyspace<S> {
         Ok(self.until_next(&work).min(soon))
     }
 
+    async fn finish_drain(&self, drain: &Drain) -> Result<(), Error> {
+        Spent::Drain.pays(self.drain(drain)).await
+    }
+
     fn take_left_drains(&self) -> Vec<Drain> {
         std::mem::take(&mut *self.left_drains.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn look_for_work(&self) -> Result<Work, Error> {
-        let records = self.store.records(RecordKind::Sweep).await.map_err(|e| store_failed(&e))?;
+        let records = Spent::Sweep.pays(self.store.records(RecordKind::Sweep)).await;
+        let records = records.map_err(|e| store_failed(&e))?;
         let mut work = Work::default();
         for record in records {
             match record {
@@ -109,7 +115,7 @@ impl<S: Store> Keyspace<S> {
     async fn expire_dirs(&self, work: &Work) -> Result<(), Error> {
         let now = self.clock.now();
         for (expiration, key) in work.dirs.iter().take_while(|(expiration, _)| *expiration <= now) {
-            self.expire_dir(key.clone(), *expiration).await?;
+            Spent::Expire.pays(self.expire_dir(key.clone(), *expiration)).await?;
         }
         Ok(())
     }

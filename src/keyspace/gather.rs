@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use super::settle::{Failed, Found, Settled, settle};
 use crate::metrics;
 use crate::store::{Limits, Store, StoreError};
+use crate::units::Payers;
 use crate::v2::{Commit, Key, Mutation, NodeOp, Op};
 
 /// About what a part of a commit weighs beside its key and value, in bytes.
@@ -35,8 +36,15 @@ const PART_BYTES: usize = 256;
 
 type Outcome = Result<Settled, Failed>;
 
+/// A creation that was handed in.
+#[derive(Debug)]
+struct Handed {
+    commit: Commit,
+    payers: Payers,
+}
+
 /// Carries out creations of one directory, and gives the outcome of each.
-type CarryOut = dyn Fn(Vec<Commit>) -> BoxFuture<'static, Vec<Outcome>> + Send + Sync;
+type CarryOut = dyn Fn(Vec<Handed>) -> BoxFuture<'static, Vec<Outcome>> + Send + Sync;
 
 /// The directories in which something is being created.
 pub(super) struct Groups {
@@ -74,9 +82,9 @@ struct Group {
 struct State {
     /// How many have a seat and have not handed in their commit yet.
     undecided: usize,
-    commits: Vec<Commit>,
+    commits: Vec<Handed>,
     /// Where the commits go when all are there.
-    complete: Option<oneshot::Sender<Vec<Commit>>>,
+    complete: Option<oneshot::Sender<Vec<Handed>>>,
 }
 
 /// A place in a group. Dropping it is to leave the group.
@@ -110,7 +118,7 @@ impl Groups {
     pub(super) fn new<S: Store>(store: &Arc<S>) -> Arc<Groups> {
         let limits = store.limits();
         let store = Arc::clone(store);
-        let carry_out = move |commits: Vec<Commit>| {
+        let carry_out = move |commits: Vec<Handed>| {
             let store = Arc::clone(&store);
             async move { carry_out(&*store, &commits).await }.boxed()
         };
@@ -184,7 +192,7 @@ fn first_of(line: &mut VecDeque<Waiting>, limits: Limits) -> Vec<Waiting> {
 
 impl Group {
     fn open(groups: &Arc<Groups>, dir: &Key, seats: usize) -> Arc<Group> {
-        let (complete, commits) = oneshot::channel::<Vec<Commit>>();
+        let (complete, commits) = oneshot::channel::<Vec<Handed>>();
         let under_way = Arc::clone(groups);
         let outcomes = async move {
             let commits = commits.await.unwrap_or_default();
@@ -237,11 +245,11 @@ impl Seat {
 
     fn hand_in(&mut self, commit: &Commit) -> Option<usize> {
         let mut state = self.group.lock();
-        if state.commits.iter().any(|other| overlap(other, commit)) {
+        if state.commits.iter().any(|other| overlap(&other.commit, commit)) {
             return None;
         }
         let number = state.commits.len();
-        state.commits.push(commit.clone());
+        state.commits.push(Handed { commit: commit.clone(), payers: Payers::of_this_task() });
         state.decided();
         drop(state);
         self.has_handed_in = true;
@@ -332,18 +340,20 @@ impl Together {
 
 /// Carries out creations of one directory, as many at a time as can go together, and gives the
 /// outcome of each.
-async fn carry_out<S: Store>(store: &S, commits: &[Commit]) -> Vec<Outcome> {
+async fn carry_out<S: Store>(store: &S, commits: &[Handed]) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = vec![None; commits.len()];
     let mut at_a_time = commits.len();
     loop {
         let open = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
         let numbers: Vec<usize> = open.map(|(number, _)| number).take(at_a_time).collect();
-        let going: Vec<&Commit> = numbers.iter().map(|number| &commits[*number]).collect();
+        let going: Vec<&Commit> = numbers.iter().map(|number| &commits[*number].commit).collect();
+        let payers = numbers.iter().map(|number| commits[*number].payers.clone());
         let Some(together) = Together::of(&going) else { break };
         if going.len() > 1 {
             metrics::creations_gathered(going.len() as u64);
         }
-        let outcome = settle(store, &together.commit).await;
+        let payers = Payers::together(payers);
+        let outcome = payers.pay(settle(store, &together.commit)).await;
         match outcome {
             Err(Failed { error: StoreError::TooLarge(why), is_open: false }) if going.len() > 1 => {
                 // One of them may be; the others are not to be refused for it.

@@ -10,6 +10,7 @@ mod expiry;
 mod gather;
 mod open;
 mod read;
+mod room;
 mod settle;
 mod statistics;
 mod ttl_files;
@@ -20,15 +21,18 @@ mod write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::timeout;
 
 pub use open::OpenError;
+pub use room::Room;
 pub use watching::Watching;
 
 pub use crate::watch::Watcher;
 
 use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Watch, Write, WriteId,
 };
@@ -36,6 +40,7 @@ use crate::watch::Hub;
 
 use drain::Drain;
 use gather::Groups;
+use room::Rooms;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
@@ -48,6 +53,8 @@ pub struct Answer {
     pub event: Event,
     /// The `X-Etcd-Index` of the answer.
     pub index: EtcdIndex,
+    /// What a large listing holds until it is sent.
+    pub room: Option<Room>,
 }
 
 /// Who this cluster is. Kept with the data, the same for every gateway and for ever.
@@ -139,6 +146,8 @@ pub trait Keys: Send + Sync + 'static {
 pub struct Config {
     /// How fresh reads are which do not say `quorum=true`.
     pub read_consistency: Consistency,
+    /// How many reads and writes may be under way, in whatever they wait for. Watches are none.
+    pub max_requests: usize,
     /// How long a request may take until it gets an error.
     pub request_timeout: Duration,
     /// How many events are kept for watches; `None`: watches are refused.
@@ -157,6 +166,8 @@ pub struct Keyspace<S> {
     identity: Identity,
     counters: Counters,
     gateway: u32,
+    admission: Semaphore,
+    rooms: Rooms,
     turns: Turns,
     drains: Turns,
     groups: Arc<Groups>,
@@ -170,10 +181,13 @@ pub struct Keyspace<S> {
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.answer_read(&read, floor);
-        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out()),
+        let operation = if read.recursive { Spent::GetRecursive } else { Spent::Get };
+        let work = operation.pays(self.answer_read(&read, floor));
+        let answer = match self.admission.try_acquire() {
+            Ok(_admitted) => timeout(self.config.request_timeout, work)
+                .await
+                .unwrap_or_else(|_| Err(timed_out())),
+            Err(_) => Err(too_many_requests()),
         };
         self.counters.count_read(answer.is_ok());
         answer
@@ -181,17 +195,19 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
         let floor = self.clock.settled();
-        let work = self.carry_out(&write, floor);
-        let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(timed_out()),
+        let work = statistics::paid_as(&write.operation).pays(self.carry_out(&write, floor));
+        let answer = match self.admission.try_acquire() {
+            Ok(_admitted) => timeout(self.config.request_timeout, work)
+                .await
+                .unwrap_or_else(|_| Err(timed_out())),
+            Err(_) => Err(too_many_requests()),
         };
         self.counters.count_write(&write.operation, answer.is_ok());
         answer
     }
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
-        self.begin_watch(&watch).await
+        Spent::Watch.pays(self.begin_watch(&watch)).await
     }
 
     fn end_watches(&self) {
@@ -202,8 +218,11 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn healthy(&self) -> bool {
         let root = Key::root();
-        let probe = self.store.get(&root, Consistency::Strong);
-        matches!(tokio::time::timeout(Duration::from_secs(1), probe).await, Ok(Ok(_)))
+        let probe = Spent::Health.pays(self.store.get(&root, Consistency::Strong));
+        // A store that is busy answers, only not to everybody.
+        let answers = |probed: &Result<_, _>| matches!(probed, Ok(_) | Err(StoreError::Busy));
+        let probed = timeout(Duration::from_secs(1), probe).await;
+        probed.as_ref().is_ok_and(answers)
     }
 
     fn now(&self) -> UnixMs {
@@ -266,6 +285,11 @@ fn timed_out() -> Error {
     Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out")
 }
 
+/// etcd's words for a request that comes on top of too many others (code 300).
+fn too_many_requests() -> Error {
+    Error::new(ErrorCode::RaftInternal, "etcdserver: too many requests")
+}
+
 fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
     crate::metrics::index_refused();
     tracing::error!(%key, %ahead, "refused an index from the future");
@@ -276,6 +300,7 @@ fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
 fn store_failed(error: &StoreError) -> Error {
     match error {
         StoreError::TooLarge(why) => return Error::new(ErrorCode::InvalidField, why.as_str()),
+        StoreError::Busy => return too_many_requests(),
         StoreError::Unavailable(_) | StoreError::Indeterminate(_) => {
             tracing::warn!(%error, "a request failed");
         }
@@ -285,7 +310,7 @@ fn store_failed(error: &StoreError) -> Error {
         StoreError::Unavailable(_) => "the store is not available",
         StoreError::Indeterminate(_) => "the outcome of the request is not known",
         StoreError::Corrupt(_) => "the store's data cannot be read",
-        StoreError::TooLarge(_) => "the request is too large for the store",
+        StoreError::TooLarge(_) | StoreError::Busy => "the store does not take the request",
     };
     Error::new(ErrorCode::RaftInternal, cause)
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::gather::Groups;
+use super::room::{LISTING_BYTES, Rooms};
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
@@ -13,6 +14,7 @@ use super::watching::Lost;
 use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{
     Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS,
     WriteId, writer_slot,
@@ -66,6 +68,14 @@ impl<S: Store> Keyspace<S> {
         clock: Arc<IndexClock>,
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
+        Spent::Open.pays(Keyspace::open_it(store, clock, config)).await
+    }
+
+    async fn open_it(
+        store: S,
+        clock: Arc<IndexClock>,
+        config: Config,
+    ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
         let gateway = claim_slot(&store, &clock).await?;
         // What was before is not in the window: nothing is kept over a restart.
@@ -79,6 +89,8 @@ impl<S: Store> Keyspace<S> {
             identity,
             counters: Counters::default(),
             gateway,
+            admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
+            rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
             drains: Turns::default(),
             sweep_wanted: Notify::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::room::{Listing, Room};
 use super::{Answer, Keyspace, store_failed};
 use crate::store::{Consistency, Level, Store};
 use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Listed, Node, Read, UnixMs, missing};
@@ -24,6 +25,14 @@ struct Found {
     node: Node,
     /// The highest modifiedIndex in it.
     newest: EtcdIndex,
+    room: Option<Room>,
+}
+
+/// A read that is under way.
+struct Reading<'a> {
+    consistency: Consistency,
+    now: UnixMs,
+    listing: Listing<'a>,
 }
 
 impl<S: Store> Keyspace<S> {
@@ -49,7 +58,8 @@ impl<S: Store> Keyspace<S> {
                     continue;
                 }
             }
-            return Ok(Answer { event: Event::get(found.node), index: floor });
+            let Found { node, room, .. } = found;
+            return Ok(Answer { event: Event::get(node), index: floor, room });
         }
     }
 
@@ -57,6 +67,7 @@ impl<S: Store> Keyspace<S> {
         let consistency =
             if read.quorum { Consistency::Strong } else { self.config.read_consistency };
         let now = self.clock.now();
+        let reading = Reading { consistency, now, listing: self.rooms.begin() };
         let mut newest = EtcdIndex(0);
         let mut top = Node::root();
         if !read.key.is_root() {
@@ -66,18 +77,18 @@ impl<S: Store> Keyspace<S> {
             newest = item.modified;
             top = item.node(now);
             if item.stamp().is_none() {
-                return Ok(Found { node: top, newest });
+                return Ok(Found { node: top, newest, room: None });
             }
         }
         let levels = if read.recursive {
-            self.subtree(&read.key, consistency, now).await?
+            self.subtree(&read.key, &reading).await?
         } else {
-            vec![self.shown_level(&read.key, read.key.depth() + 1, consistency, now).await?]
+            vec![self.shown_level(&read.key, read.key.depth() + 1, &reading).await?]
         };
         let shown = levels.iter().flatten().map(|item| item.modified);
         let newest = shown.max().map_or(newest, |index| index.max(newest));
         let nodes = assemble(levels, &read.key, read.sorted, now);
-        Ok(Found { node: Node { nodes, ..top }, newest })
+        Ok(Found { node: Node { nodes, ..top }, newest, room: reading.listing.end() })
     }
 
     /// The item of a node that is there, or etcd's error that says what is missing.
@@ -114,18 +125,17 @@ impl<S: Store> Keyspace<S> {
     async fn subtree(
         &self,
         top: &Key,
-        consistency: Consistency,
-        now: UnixMs,
+        reading: &Reading<'_>,
     ) -> Result<Vec<Vec<Arc<Item>>>, Error> {
         if !top.is_root() {
-            return self.levels_below(top, consistency, now).await;
+            return self.levels_below(top, reading).await;
         }
         // Each top-level directory is a partition of its own: they are listed side by side.
-        let first = self.shown_level(top, 1, consistency, now).await?;
+        let first = self.shown_level(top, 1, reading).await?;
         let dirs: Vec<Key> =
             first.iter().filter(|i| has_children(i)).map(|i| i.key.clone()).collect();
         let below: Vec<Vec<Vec<Arc<Item>>>> = stream::iter(dirs)
-            .map(|dir| async move { self.levels_below(&dir, consistency, now).await })
+            .map(|dir| async move { self.levels_below(&dir, reading).await })
             .buffer_unordered(PARALLEL_SUBTREES)
             .try_collect()
             .await?;
@@ -144,14 +154,13 @@ impl<S: Store> Keyspace<S> {
     async fn levels_below(
         &self,
         top: &Key,
-        consistency: Consistency,
-        now: UnixMs,
+        reading: &Reading<'_>,
     ) -> Result<Vec<Vec<Arc<Item>>>, Error> {
         let mut levels = Vec::new();
         let mut depth = top.depth();
         loop {
             depth += 1;
-            let level = self.shown_level(top, depth, consistency, now).await?;
+            let level = self.shown_level(top, depth, reading).await?;
             let is_last = !level.iter().any(|item| has_children(item));
             levels.push(level);
             if is_last {
@@ -165,17 +174,18 @@ impl<S: Store> Keyspace<S> {
         &self,
         below: &Key,
         depth: u16,
-        consistency: Consistency,
-        now: UnixMs,
+        reading: &Reading<'_>,
     ) -> Result<Vec<Arc<Item>>, Error> {
         let mut shown = Vec::new();
         let mut from = None;
         loop {
             let level = Level { below, depth, from };
-            let page = self.store.list(level, consistency).await.map_err(|e| store_failed(&e))?;
-            shown.extend(
-                page.items.into_iter().filter(|item| item.is_live(now) && !item.key.is_hidden()),
-            );
+            let page =
+                self.store.list(level, reading.consistency).await.map_err(|e| store_failed(&e))?;
+            let known = shown.len();
+            let is_shown = |item: &Arc<Item>| item.is_live(reading.now) && !item.key.is_hidden();
+            shown.extend(page.items.into_iter().filter(is_shown));
+            reading.listing.grow(&shown[known..])?;
             match page.next {
                 Some(next) => from = Some(next),
                 None => break,

@@ -77,8 +77,8 @@ pub(super) async fn settle<S: Store>(store: &S, commit: &Commit) -> Result<Settl
                 tracing::debug!(why, resends, "a commit's outcome is not known yet");
             }
             // It may have happened before; that still has to be found out.
-            Err(StoreError::Unavailable(why)) if resends > 0 => {
-                tracing::debug!(why, resends, "a commit's outcome cannot be found out yet");
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Busy)) if resends > 0 => {
+                tracing::debug!(%error, resends, "a commit's outcome cannot be found out yet");
             }
             Err(error) => {
                 let is_open = resends > 0 || matches!(error, StoreError::Corrupt(_));
@@ -122,8 +122,12 @@ async fn rule_out<S: Store>(
                     (_, Some(false)) => {}
                 }
             }
-            Err(StoreError::Indeterminate(why) | StoreError::Unavailable(why)) => {
-                tracing::debug!(why, attempts, "a commit cannot be ruled out yet");
+            Err(
+                error @ (StoreError::Indeterminate(_)
+                | StoreError::Unavailable(_)
+                | StoreError::Busy),
+            ) => {
+                tracing::debug!(%error, attempts, "a commit cannot be ruled out yet");
             }
             Err(error) => return Err(Failed { error, is_open: true }),
         }

@@ -3,7 +3,22 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Statistics, Tally};
+use crate::units::Operation as Spent;
 use crate::v2::Operation;
+
+/// What the units of a client's write are spent on.
+pub(super) fn paid_as(operation: &Operation) -> Spent {
+    match operation {
+        Operation::Set(_) => Spent::Set,
+        Operation::Create(_) | Operation::CreateInOrder(_) => Spent::Create,
+        Operation::Update(_) => Spent::Update,
+        Operation::CompareAndSwap(..) => Spent::CompareAndSwap,
+        Operation::Delete(removal) if removal.recursive => Spent::DeleteRecursive,
+        Operation::Delete(_) => Spent::Delete,
+        Operation::CompareAndDelete(_) => Spent::CompareAndDelete,
+        Operation::Expire(_) => Spent::Expire,
+    }
+}
 
 /// Counts what this gateway did since it started.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ mod costs;
 mod drains;
 mod gather;
 mod outcomes;
+mod overload;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::v2::RecordKind;
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
 
 mod watches;
+mod workloads;
 
 const START_US: u64 = 1_790_000_000_000_000;
 const DRIFT_US: u64 = 300_000_000;
@@ -26,6 +28,7 @@ const TREE: Removal = Removal { dir: false, recursive: true };
 
 const CONFIG: Config = Config {
     read_consistency: Consistency::Strong,
+    max_requests: 1000,
     request_timeout: Duration::from_secs(30),
     watch_window: None,
     scan_for_ttl: false,

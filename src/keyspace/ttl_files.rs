@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Keyspace, store_failed, timed_out};
 use crate::store::{Consistency, Level, Store, StoreError};
+use crate::units::Operation as Spent;
 use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Operation, Seen, UnixMs, Write};
 
 /// How many expiries are under way side by side.
@@ -169,7 +170,8 @@ impl<S: Store> Keyspace<S> {
             return;
         }
         loop {
-            let round = timeout(self.config.request_timeout, self.expire_files());
+            let round = Spent::Expire.pays(self.expire_files());
+            let round = timeout(self.config.request_timeout, round);
             match round.await.unwrap_or(Err(timed_out())) {
                 Ok(pause) => {
                     let _ = timeout(pause, self.ttl_files.sooner.notified()).await;

@@ -21,7 +21,7 @@ impl<S: Store> Keyspace<S> {
     pub(super) async fn carry_out(&self, write: &Write, floor: EtcdIndex) -> Result<Answer, Error> {
         self.check_size(write)?;
         match self.run(write).await {
-            Ok(Some(event)) => Ok(Answer { index: event.node.modified, event }),
+            Ok(Some(event)) => Ok(Answer { index: event.node.modified, event, room: None }),
             Ok(None) => Err(Error::new(ErrorCode::RaftInternal, "the write had no outcome")),
             Err(error) => Err(error.at_store(floor)),
         }

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     None,
     /// It does not happen, and that is reported.
     Unavailable,
+    /// It is not begun, and that is reported.
+    Busy,
     /// It does not happen, and the caller cannot know.
     LostRequest,
     /// It happens, and the caller cannot know.
@@ -103,6 +105,7 @@ impl<S: Store> Faults<S> {
             Fault::Unavailable | Fault::LostRequest => {
                 Err(StoreError::Unavailable("injected".to_owned()))
             }
+            Fault::Busy => Err(StoreError::Busy),
             Fault::Killed | Fault::KilledAfter => std::future::pending().await,
         }
     }
@@ -142,6 +145,7 @@ impl<S: Store> Store for Faults<S> {
         match self.next_fault(true) {
             Fault::None => self.inner.commit(commit).await,
             Fault::Unavailable => Err(StoreError::Unavailable("injected".to_owned())),
+            Fault::Busy => Err(StoreError::Busy),
             Fault::LostRequest => Err(lost()),
             Fault::LostReply => self.inner.commit(commit).await.and_then(|_| Err(lost())),
             Fault::Twice => {

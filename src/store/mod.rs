@@ -89,6 +89,9 @@ pub enum Committed {
 pub enum StoreError {
     /// It did not happen: throttled, in conflict, not reachable. The same call may be tried again.
     Unavailable(String),
+    /// It was not begun, because too many calls are under way. The same call may be tried again,
+    /// but not at once.
+    Busy,
     /// It may have happened. The same commit must be sent again to find out.
     Indeterminate(String),
     /// The store does not take something of this size. It did not happen.
@@ -101,6 +104,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unavailable(why) => write!(f, "the store is not available: {why}"),
+            StoreError::Busy => f.write_str("too many calls to the store are under way"),
             StoreError::Indeterminate(why) => write!(f, "the outcome is not known: {why}"),
             StoreError::TooLarge(why) => write!(f, "too large for the store: {why}"),
             StoreError::Corrupt(why) => write!(f, "the store's data cannot be read: {why}"),

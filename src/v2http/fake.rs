@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 use crate::keyspace::{Answer, Identity, Keys, RequestLimits, Statistics, Watching};
+use crate::units::{self, Units};
 use crate::v2::{
     Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, Operation, Read, UnixMs, Value, Watch,
     Write,
@@ -14,6 +15,9 @@ use crate::watch::Hub;
 
 /// The time that the fake tells.
 pub(super) const NOW: UnixMs = UnixMs(1_795_300_700_654);
+
+/// What each request consumes.
+const UNITS: Units = Units { read: 0.5, write: 4.0 / 3.0 };
 
 /// `/nope…` is missing, `/broken…` fails, `/slow…` waits for [`FakeKeys::let_go`], `/old…` is a
 /// file that was there before; everything else is a file with the value `v`.
@@ -65,6 +69,7 @@ impl FakeKeys {
 
     async fn answer(&self, key: &Key) -> Result<(), Error> {
         let path = key.as_bytes();
+        units::spend(UNITS).for_each(drop);
         if path.starts_with(b"/nope") {
             return Err(Error::about(ErrorCode::KeyNotFound, key).at_store(EtcdIndex(16)));
         }
@@ -91,7 +96,7 @@ impl Keys for FakeKeys {
             true => Node::root(),
             false => file(read.key, Value::from("v")),
         };
-        Ok(Answer { event: Event::get(node), index: EtcdIndex(17) })
+        Ok(Answer { event: Event::get(node), index: EtcdIndex(17), room: None })
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
@@ -116,7 +121,7 @@ impl Keys for FakeKeys {
             is_created: !is_old,
             is_refresh: false,
         };
-        Ok(Answer { event, index: EtcdIndex(16) })
+        Ok(Answer { event, index: EtcdIndex(16), room: None })
     }
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {

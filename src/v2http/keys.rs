@@ -21,6 +21,7 @@ use super::reply::{self, Reply};
 use super::{Api, media_type, watch};
 use crate::keyspace::{Answer, Keys, RequestLimits};
 use crate::metrics;
+use crate::units::{Bill, Payers};
 use crate::v2::{Error, ErrorCode, Operation, Read, Value, Write};
 
 const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
@@ -28,8 +29,18 @@ const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
 /// What etcd says when no answer came in time; the outcome of a write is then open.
 const TIMED_OUT: &str = "etcdserver: request timed out";
 
-/// Answers a request whose decoded, clean path is `/v2/keys` and `key`.
+/// Answers a request whose decoded, clean path is `/v2/keys` and `key`; with what it cost, where
+/// clients are to be told.
 pub(super) async fn serve<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
+    if !api.config.expose_request_units {
+        return answer(api, request, key).await;
+    }
+    let bill = Bill::default();
+    let reply = bill.charge(answer(api, request, key)).await;
+    reply::with_units(reply, bill.total())
+}
+
+async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
     let Some(verb) = Verb::of(request.method()) else {
         return reply::method_not_allowed(Some(ALLOW));
     };
@@ -135,11 +146,11 @@ async fn answer_write<K: Keys>(
     let action = action_of(&write);
     let keys = Arc::clone(&api.keys);
     // The value lives as long as the write, and so does its share of the budget for bodies.
-    let task = api.writes.spawn(async move {
+    let task = api.writes.spawn(Payers::of_this_task().pay(async move {
         let answer = keys.write(write).await;
         drop(share);
         answer
-    });
+    }));
     let answer = in_time(api, async {
         task.await.unwrap_or_else(|failed| {
             tracing::error!(%failed, "a write did not come to its end");

@@ -60,6 +60,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long a watch may have nothing to say until it is ended; `None`: for ever.
     pub watch_timeout: Option<Duration>,
+    /// Say in each reply of `/v2/keys` what the request consumed.
+    pub expose_request_units: bool,
     /// Changes the log level, for `/config/local/log`.
     pub set_log_level: SetLogLevel,
 }

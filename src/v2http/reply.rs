@@ -13,14 +13,15 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
 use super::watch::Lines;
 use super::{json, path};
-use crate::keyspace::Answer;
-use crate::v2::{Action, Error, EtcdIndex};
+use crate::keyspace::{Answer, Room};
+use crate::units::Units;
+use crate::v2::{Action, Error, ErrorCode, EtcdIndex};
 
 /// What a handler returns.
 pub(super) type Reply = Response<Payload>;
@@ -74,6 +75,8 @@ pub(super) struct Cause(pub(super) Arc<Error>);
 const X_ETCD_CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
 const X_ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
 const X_RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+const X_ETCDYNAMO_READ_UNITS: HeaderName = HeaderName::from_static("x-etcdynamo-read-units");
+const X_ETCDYNAMO_WRITE_UNITS: HeaderName = HeaderName::from_static("x-etcdynamo-write-units");
 const X_RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -93,7 +96,23 @@ pub(super) fn event(answer: &Answer, no_value: bool, cluster_id: &HeaderValue) -
         json::write_event(&mut body, event);
     }
     let status = if event.is_created { StatusCode::CREATED } else { StatusCode::OK };
+    let body = match &answer.room {
+        Some(room) => Bytes::from_owner(Roomy { body, _room: room.clone() }),
+        None => Bytes::from(body),
+    };
     at_index(of(status, JSON, body), answer.index, cluster_id)
+}
+
+/// The body of a large listing, which holds its room until it is sent or its client has left.
+struct Roomy {
+    body: Vec<u8>,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Roomy {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// The answer to a watch that began at this index.
@@ -114,6 +133,20 @@ fn at_index(mut reply: Reply, index: EtcdIndex, cluster_id: &HeaderValue) -> Rep
     reply
 }
 
+/// The same answer, with what its request consumed until now.
+pub(super) fn with_units(mut reply: Reply, units: Units) -> Reply {
+    let headers = reply.headers_mut();
+    headers.insert(X_ETCDYNAMO_READ_UNITS, units_value(units.read));
+    headers.insert(X_ETCDYNAMO_WRITE_UNITS, units_value(units.write));
+    reply
+}
+
+/// A number of units; what several requests shared, to the thousandth.
+fn units_value(units: f64) -> HeaderValue {
+    let text = format!("{}", (units * 1000.0).round() / 1000.0);
+    HeaderValue::try_from(text).expect("digits and a point can stand in a header")
+}
+
 fn may_drop_nodes(action: Action) -> bool {
     match action {
         Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => true,
@@ -130,6 +163,10 @@ pub(super) fn error(error: &Error, cluster_id: &HeaderValue) -> Reply {
     let mut reply = of(status, JSON, body);
     reply.headers_mut().insert(X_ETCD_CLUSTER_ID, cluster_id.clone());
     reply.headers_mut().insert(X_ETCD_INDEX, index_value(error.index));
+    if error.code == ErrorCode::RaftInternal {
+        // Whatever it was, it may be over by then.
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     if status.is_server_error() {
         reply.extensions_mut().insert(Cause(Arc::new(error.clone())));
     }

@@ -39,6 +39,7 @@ struct Setup {
     header_timeout: Duration,
     request_timeout: Duration,
     watch_timeout: Option<Duration>,
+    expose_request_units: bool,
     grace: Duration,
 }
 
@@ -51,6 +52,7 @@ impl Default for Setup {
             header_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             watch_timeout: None,
+            expose_request_units: false,
             grace: Duration::from_secs(30),
         }
     }
@@ -73,6 +75,7 @@ impl Setup {
             header_timeout: self.header_timeout,
             request_timeout: self.request_timeout,
             watch_timeout: self.watch_timeout,
+            expose_request_units: self.expose_request_units,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
         let serving = serve(vec![listener], Arc::clone(&keys), config, shutdown.clone());

@@ -148,10 +148,15 @@ impl Context {
 
     /// A server of the same kind with nothing in it and nobody else on it.
     pub(crate) fn own_server(&self) -> Result<(Server, Self), String> {
+        self.own_server_with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn own_server_with(&self, flags: &[&str]) -> Result<(Server, Self), String> {
         if self.target == Target::Url {
             return Err("a server at COMPAT_URL cannot be had for oneself".to_owned());
         }
-        let server = Server::start(self.target)?;
+        let server = Server::start_with(self.target, flags)?;
         let context = Self::new(self.target, Arc::new(server.client()))?;
         Ok((server, context))
     }

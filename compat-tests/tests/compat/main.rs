@@ -13,6 +13,7 @@
 mod bodies;
 mod concurrency;
 mod context;
+mod costs;
 mod differences;
 mod differential;
 mod endpoints;
@@ -80,6 +81,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     let mut areas = scripts::areas();
     areas.push(("bodies", bodies::cases()));
     areas.push(("concurrency", concurrency::cases(target)));
+    areas.push(("costs", costs::cases(target)));
     areas.push(("endpoints", endpoints::cases()));
     areas.push(("expiry", expiry::cases()));
     areas.push(("indexes", indexes::cases()));

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 
+use super::costs::Metered;
 use super::*;
-use crate::clock::SystemClock;
-use crate::store::dynamodb::{Consumed, DynamoDbStore, Meter};
+use crate::units::Bill;
 
 const CLIENTS: u64 = 64;
 
@@ -39,12 +39,7 @@ async fn gateway(
 ) -> (Arc<Keyspace<Faults<Embedded>>>, Arc<AtomicU64>) {
     put(&world.gateway().await, "/d/first", "v").await;
     let (store, commits) = remote(world, choose);
-    let config = Config {
-        read_consistency: Consistency::Strong,
-        request_timeout: TIMEOUT,
-        watch_window: None,
-        scan_for_ttl: false,
-    };
+    let config = Config { request_timeout: TIMEOUT, ..CONFIG };
     (Arc::new(world.gateway_as(store, config).await), commits)
 }
 
@@ -103,34 +98,28 @@ async fn creations_in_one_directory_go_together() {
 }
 
 #[tokio::test]
-async fn gathered_creations_cost_less_than_each_alone() {
-    let consumed: Arc<Mutex<Vec<Consumed>>> = Arc::default();
-    let told = Arc::clone(&consumed);
-    let meter = Meter::new(move |call| told.lock().expect("no test panics here").push(call));
-    let store = DynamoDbStore::in_process(meter).await;
-    let clock = Arc::new(IndexClock::new(Arc::new(SystemClock), DRIFT_US, EtcdIndex(0)));
-    let config = Config {
-        read_consistency: Consistency::Strong,
-        request_timeout: Duration::from_secs(30),
-        watch_window: None,
-        scan_for_ttl: false,
+async fn gathered_creations_cost_less_than_each_alone_and_each_pays_its_part() {
+    let metered = Metered::open(Consistency::Strong).await;
+    let gateway = &metered.gateway;
+    put(gateway, "/d/first", "v").await;
+    metered.take();
+    let bills: Vec<Bill> = (0..CLIENTS).map(|_| Bill::default()).collect();
+    let create = |n: u64, bill: &Bill| {
+        let key = format!("/d/{n}");
+        bill.charge(async move { write(gateway, &key, Operation::Create(file("v"))).await })
     };
-    let gateway = Keyspace::open(store, clock, config).await.expect("the keyspace opens");
-    put(&gateway, "/d/first", "v").await;
-    consumed.lock().expect("no test panics here").clear();
-    let create = |n| {
-        let gateway = &gateway;
-        async move {
-            let key = format!("/d/{n}");
-            write(gateway, &key, Operation::Create(file("v"))).await.expect("created")
-        }
-    };
-    let answers = join_all((0..CLIENTS).map(create)).await.into_iter().map(Ok);
-    let calls = std::mem::take(&mut *consumed.lock().expect("no test panics here"));
-    let units: f64 = calls.iter().map(|call| call.write_units).sum();
-    // One alone, for two units and two for the stamp; the rest with one stamp.
-    assert_eq!((calls.len(), units), (2, 4.0 + 63.0 * 2.0 + 2.0));
-    check_answers(&gateway, &answers.collect::<Vec<_>>()).await;
+    let answers = join_all((0..).zip(&bills).map(|(n, bill)| create(n, bill))).await;
+    // Each creation costs two units, and so does the stamp of each group: of the first one, which goes
+    // alone, and of mostly one other. Who comes while the first one ends is in a third.
+    let cost = metered.take();
+    assert!(cost.calls <= 6, "{cost:?} for {CLIENTS} creations");
+    let stamps = 2.0 * f64::from(u32::try_from(cost.calls).expect("a few"));
+    assert_eq!(cost.write_units, 2.0 * 64.0 + stamps);
+    let billed: Vec<f64> = bills.iter().map(|bill| bill.total().write).collect();
+    assert_eq!(billed[0], 4.0);
+    assert!(billed[1..].iter().all(|part| *part > 2.0 && *part <= 4.0), "{billed:?}");
+    assert!((billed.iter().sum::<f64>() - cost.write_units).abs() < 1e-9, "{billed:?}");
+    check_answers(gateway, &answers).await;
 }
 
 #[tokio::test]

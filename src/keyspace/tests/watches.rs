@@ -12,6 +12,7 @@ use crate::watch::HOLD_LIMIT;
 
 const WATCHED: Config = Config {
     read_consistency: Consistency::Strong,
+    max_requests: 1000,
     request_timeout: Duration::from_secs(30),
     watch_window: Some(1000),
     scan_for_ttl: true,

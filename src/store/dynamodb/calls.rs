@@ -1,5 +1,9 @@
 //! One call to DynamoDB, and the few that may follow it: deadlines, pauses, what it cost.
 //!
+//! Only so many calls are under way at a time. Those beyond wait, first come, first served, but
+//! not for long: a store that is slower than its clients is not helped by a queue, and they are
+//! better told early.
+//!
 //! The SDK's own retries are off: they cannot tell what happened from what may have happened.
 //! Invariant: every call ends within its attempt's time, and no call of a series begins after
 //! its total. (A last call that is cut short would make an unknown outcome of a certain one.)
@@ -12,16 +16,20 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, Fate};
 use crate::store::StoreError;
+use crate::units::{Operation, Units, spend};
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// Making a connection.
     pub connect: Duration,
+    /// How long a call may wait for others to end before it begins.
+    pub turn: Duration,
     /// One call. What has no reply by then is a lost reply.
     pub attempt: Duration,
     /// From when on a read is not tried again.
@@ -34,6 +42,7 @@ impl Default for Timing {
     fn default() -> Timing {
         Timing {
             connect: Duration::from_secs(1),
+            turn: Duration::from_millis(500),
             attempt: Duration::from_millis(1500),
             read: Duration::from_secs(2),
             commit: Duration::from_secs(2),
@@ -42,15 +51,15 @@ impl Default for Timing {
 }
 
 /// What one call consumed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Consumed {
     /// DynamoDB's name of the operation.
     pub operation: &'static str,
-    /// Read request units.
-    pub read_units: f64,
-    /// Write request units. DynamoDB does not tell them where a condition failed: there they
-    /// are counted by the size of the item it gave back.
-    pub write_units: f64,
+    /// The request units. DynamoDB does not tell them where a condition failed: there they are
+    /// counted by the size of the item it gave back, or of the one that was to be written.
+    pub units: Units,
+    /// What they were spent on, and how much on each.
+    pub spent_on: Vec<(Operation, Units)>,
     /// Whether the call was turned away to be tried again: throttled or in conflict.
     pub turned_away: bool,
 }
@@ -75,8 +84,8 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        let read_units = units(capacity);
-        (self.0)(Consumed { operation, read_units, write_units: 0.0, turned_away: false });
+        let read = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        self.tell(operation, Units { read, write: 0.0 }, false);
     }
 
     pub(super) fn wrote<'a>(
@@ -84,16 +93,27 @@ impl Meter {
         operation: &'static str,
         capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
     ) {
-        self.write_units(operation, units(capacity));
+        let mut units = Units::default();
+        for table in capacity {
+            // A transaction that comes again with its token is only read.
+            let read = table.read_capacity_units().unwrap_or_default();
+            let write = table.capacity_units().unwrap_or_default() - read;
+            units += Units { read, write };
+        }
+        self.tell(operation, units, false);
     }
 
-    pub(super) fn write_units(&self, operation: &'static str, write_units: f64) {
-        (self.0)(Consumed { operation, read_units: 0.0, write_units, turned_away: false });
+    pub(super) fn write_units(&self, operation: &'static str, write: f64) {
+        self.tell(operation, Units { read: 0.0, write }, false);
     }
 
     pub(super) fn failed(&self, operation: &'static str, failure: &Failure) {
-        let turned_away = failure.fate == Fate::Passing;
-        (self.0)(Consumed { operation, read_units: 0.0, write_units: 0.0, turned_away });
+        self.tell(operation, Units::default(), failure.fate == Fate::Passing);
+    }
+
+    fn tell(&self, operation: &'static str, units: Units, turned_away: bool) {
+        let spent_on = spend(units).collect();
+        (self.0)(Consumed { operation, units, spent_on, turned_away });
     }
 }
 
@@ -103,13 +123,11 @@ impl fmt::Debug for Meter {
     }
 }
 
-fn units<'a>(capacity: impl IntoIterator<Item = &'a ConsumedCapacity>) -> f64 {
-    capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum()
-}
-
 /// A call that has no result, with DynamoDB's answer where there is one.
 #[derive(Debug)]
 pub(super) enum Trouble<E> {
+    /// It was not sent, because too many others are under way.
+    Crowded,
     /// There was no answer in time.
     Late,
     /// What the SDK says. Boxed, as it holds the whole reply.
@@ -122,6 +140,7 @@ where
 {
     fn from(trouble: &Trouble<E>) -> Failure {
         match trouble {
+            Trouble::Crowded => Failure::new(Fate::Crowded, "too many calls are under way"),
             Trouble::Late => Failure::new(Fate::Unknown, "no reply in time"),
             Trouble::Sdk(error) => Failure::from(error.as_ref()),
         }
@@ -129,14 +148,53 @@ where
 }
 
 /// Makes one call, which ends by itself when its time is over.
-pub(super) async fn attempt<T, E>(
+///
+/// The SDK's futures are large, and whatever waits for one holds it, up to the connection of the
+/// client: so the call has its own place, and only while it lasts. (Not an async function, which
+/// would keep room for it all the same.)
+pub(super) fn attempt<T, E>(
     within: Duration,
-    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Trouble<E>> {
-    match timeout(within, call).await {
-        Ok(Ok(output)) => Ok(output),
-        Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
-        Err(_elapsed) => Err(Trouble::Late),
+    call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+    let call = Box::pin(call);
+    async move {
+        match timeout(within, call).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
+            Err(_elapsed) => Err(Trouble::Late),
+        }
+    }
+}
+
+/// The calls that may be under way at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Lines {
+    free: Arc<Semaphore>,
+    timing: Timing,
+}
+
+/// How many calls are under way at most. Far more than one gateway's processors can keep up with
+/// at DynamoDB's usual few milliseconds a call.
+pub(super) const LINES: usize = 256;
+
+impl Lines {
+    pub(super) fn new(timing: Timing) -> Lines {
+        Lines { free: Arc::new(Semaphore::new(LINES)), timing }
+    }
+
+    /// Makes one call when there is a line for it.
+    pub(super) fn attempt<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
+        let Timing { turn, attempt: within, .. } = self.timing;
+        let call = Box::pin(call);
+        async move {
+            match timeout(turn, self.free.acquire()).await {
+                Ok(Ok(_line)) => attempt(within, call).await,
+                Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
+            }
+        }
     }
 }
 
@@ -193,6 +251,7 @@ where
                     return Err(StoreError::Unavailable(failure.why));
                 }
             }
+            Fate::Crowded => return Err(StoreError::Busy),
             Fate::Lasting => return Err(StoreError::Unavailable(failure.why)),
             Fate::TooLarge | Fate::Invalid => return Err(StoreError::Corrupt(failure.why)),
         }

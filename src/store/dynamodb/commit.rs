@@ -14,6 +14,7 @@
 //! cancelled: only conflicts and throttles             did not happen: again, after a pause
 //! conflict, throttle, connection refused              did not happen: again, after a pause
 //! not allowed, no such table                          did not happen: Unavailable
+//! too many calls are under way: not sent              did not happen: Busy
 //! the same transaction is under way                   again, after a pause; then Indeterminate
 //! anything else: timeout, broken connection, 5xx      Indeterminate
 //! ```
@@ -31,7 +32,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::DynamoDbStore;
-use super::calls::{Patience, Trouble, attempt};
+use super::calls::{Patience, Trouble};
 use super::error::{Failure, Fate, invalid};
 use super::item::{MODIFIED, decode_at, size};
 use super::layout::Attributes;
@@ -62,13 +63,16 @@ impl DynamoDbStore {
                         continue;
                     }
                 }
-                Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => (),
+                Fate::Crowded | Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Unknown => {}
             }
             return Err(match fate {
                 Fate::TooLarge => StoreError::TooLarge(why),
                 Fate::Invalid => StoreError::Corrupt(why),
                 Fate::Unknown | Fate::UnderWay => StoreError::Indeterminate(why),
-                Fate::Passing | Fate::Lasting if under_way => StoreError::Indeterminate(why),
+                Fate::Passing | Fate::Crowded | Fate::Lasting if under_way => {
+                    StoreError::Indeterminate(why)
+                }
+                Fate::Crowded => StoreError::Busy,
                 Fate::Passing | Fate::Lasting => StoreError::Unavailable(why),
             });
         }
@@ -89,6 +93,7 @@ impl DynamoDbStore {
     }
 
     async fn update(&self, key: &Key, part: Part) -> Result<Committed, Failure> {
+        let written = part.written_bytes();
         let Act::Update(update) = part.act else { unreachable!("a node's item is updated") };
         let request = (self.client.update_item())
             .table_name(self.table.as_str())
@@ -99,7 +104,7 @@ impl DynamoDbStore {
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match attempt(self.timing.attempt, request.send()).await {
+        match self.lines.attempt(request.send()).await {
             Ok(output) => {
                 self.meter.wrote("UpdateItem", &output.consumed_capacity);
                 // Some engines give back the bare key of an item that was not there.
@@ -111,7 +116,7 @@ impl DynamoDbStore {
             Err(trouble) => match service_error(&trouble) {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let found = failed.item();
-                    self.meter.write_units("UpdateItem", condition_units(found));
+                    self.meter.write_units("UpdateItem", condition_units(found, written));
                     let found = found.map(|item| decode_at(key.clone(), item)).transpose();
                     Ok(Committed::Refused { found: vec![(0, found.map_err(unreadable)?)] })
                 }
@@ -121,6 +126,7 @@ impl DynamoDbStore {
     }
 
     async fn write_record(&self, part: Part) -> Result<Committed, Failure> {
+        let written = part.written_bytes();
         let Part { place, act, condition, values } = part;
         let values = (!values.is_empty()).then(|| values.into_iter().collect());
         match act {
@@ -131,9 +137,9 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = attempt(self.timing.attempt, request.send()).await;
+                let done = self.lines.attempt(request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
-                self.record_written("PutItem", done)
+                self.record_written("PutItem", written, done)
             }
             Act::Delete => {
                 let request = (self.client.delete_item())
@@ -142,9 +148,9 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = attempt(self.timing.attempt, request.send()).await;
+                let done = self.lines.attempt(request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
-                self.record_written("DeleteItem", done)
+                self.record_written("DeleteItem", written, done)
             }
             Act::Update(_) => unreachable!("a record is put or deleted"),
         }
@@ -153,6 +159,7 @@ impl DynamoDbStore {
     fn record_written<E>(
         &self,
         operation: &'static str,
+        written: usize,
         done: Result<Option<ConsumedCapacity>, Trouble<E>>,
     ) -> Result<Committed, Failure>
     where
@@ -166,7 +173,7 @@ impl DynamoDbStore {
             Err(trouble) => {
                 let code = service_error(&trouble).and_then(ProvideErrorMetadata::code);
                 if code == Some(CONDITION_FAILED) {
-                    self.meter.write_units(operation, condition_units(None));
+                    self.meter.write_units(operation, condition_units(None, written));
                     return Ok(Committed::Refused { found: Vec::new() });
                 }
                 Err(self.failed(operation, &trouble))
@@ -176,12 +183,13 @@ impl DynamoDbStore {
 
     async fn transact(&self, commit: &Commit, parts: Vec<Part>) -> Result<Committed, Failure> {
         let token = token(commit.id, &parts);
+        let written: Vec<usize> = parts.iter().map(Part::written_bytes).collect();
         let parts = parts.into_iter().map(|part| part.in_transaction(&self.table));
         let request = (self.client.transact_write_items())
             .set_transact_items(Some(parts.collect()))
             .client_request_token(token)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let trouble = match attempt(self.timing.attempt, request.send()).await {
+        let trouble = match self.lines.attempt(request.send()).await {
             Ok(output) => {
                 self.meter.wrote("TransactWriteItems", output.consumed_capacity());
                 return Ok(Committed::Applied { before: None });
@@ -196,8 +204,9 @@ impl DynamoDbStore {
         let verdict = cancelled_by(cancelled, &commit.ops);
         match &verdict {
             Ok(_) => {
-                let reasons = cancelled.cancellation_reasons();
-                let units = reasons.iter().map(|reason| 2.0 * condition_units(reason.item()));
+                let reasons = cancelled.cancellation_reasons().iter().zip(written);
+                let units =
+                    reasons.map(|(reason, written)| 2.0 * condition_units(reason.item(), written));
                 self.meter.write_units("TransactWriteItems", units.sum());
             }
             Err(failure) => self.meter.failed("TransactWriteItems", failure),
@@ -278,7 +287,7 @@ impl Code {
 fn service_error<E>(trouble: &Trouble<E>) -> Option<&E> {
     match trouble {
         Trouble::Sdk(error) => error.as_service_error(),
-        Trouble::Late => None,
+        Trouble::Crowded | Trouble::Late => None,
     }
 }
 
@@ -287,9 +296,11 @@ fn unreadable(error: StoreError) -> Failure {
     Failure::new(Fate::Invalid, error.to_string())
 }
 
-/// What DynamoDB bills for a condition that failed: the item's size, at least one unit.
-fn condition_units(found: Option<&Attributes>) -> f64 {
-    let units = found.map_or(1, |item| size(item).div_ceil(1024).max(1));
+/// What DynamoDB bills for a condition that failed: the size of the item that is there or of the
+/// one that was to be written, whichever is larger, and at least one unit.
+fn condition_units(found: Option<&Attributes>, written: usize) -> f64 {
+    let bytes = found.map_or(0, size).max(written);
+    let units = bytes.div_ceil(1024).max(1);
     // An item has at most 400 units.
     u32::try_from(units).map_or(f64::INFINITY, f64::from)
 }

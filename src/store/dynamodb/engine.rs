@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
@@ -47,6 +48,7 @@ pub(super) struct Engine {
     database: Arc<Database>,
     script: Arc<Mutex<VecDeque<Fault>>>,
     calls: Arc<Mutex<Vec<(String, String)>>>,
+    reported: Arc<Mutex<f64>>,
 }
 
 pub(super) const TABLE: &str = "etcdynamo-test-table";
@@ -54,12 +56,17 @@ pub(super) const TABLE: &str = "etcdynamo-test-table";
 impl Engine {
     pub(super) fn new() -> Engine {
         let database = Arc::new(Database::memory().expect("an empty engine"));
-        Engine { database, script: Arc::default(), calls: Arc::default() }
+        Engine { database, script: Arc::default(), calls: Arc::default(), reported: Arc::default() }
     }
 
     /// What the store stands on, for what the store itself does not do.
     pub(super) fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The units in all replies so far, as the engine itself wrote them there.
+    pub(super) fn reported_units(&self) -> f64 {
+        *self.reported.lock().unwrap()
     }
 
     /// What the next calls meet, in this order.
@@ -88,11 +95,26 @@ impl Engine {
         client::with_http_client(&shared, self.clone(), Timing::default().connect)
     }
 
-    /// A store on a table of this engine, which is created where it is not there yet.
+    /// A store on a table of this engine, which is created where it is not there yet. It waits for
+    /// replies however long a busy machine takes.
     pub(super) async fn store(&self, meter: Meter) -> DynamoDbStore {
         DynamoDbStore::open_with(self.client(), &config(), meter).await.expect("a store")
     }
+
+    /// The same with the time limits that are in force elsewhere.
+    pub(super) async fn impatient_store(&self) -> DynamoDbStore {
+        let config = DynamoDbConfig { timing: Timing::default(), ..config() };
+        DynamoDbStore::open_with(self.client(), &config, Meter::none()).await.expect("a store")
+    }
 }
+
+const PATIENT: Timing = Timing {
+    connect: Duration::from_secs(60),
+    turn: Duration::from_secs(60),
+    attempt: Duration::from_secs(60),
+    read: Duration::from_secs(60),
+    commit: Duration::from_secs(60),
+};
 
 pub(super) fn config() -> DynamoDbConfig {
     DynamoDbConfig {
@@ -101,7 +123,7 @@ pub(super) fn config() -> DynamoDbConfig {
         region: None,
         endpoint_url: None,
         create_table: true,
-        timing: Timing::default(),
+        timing: PATIENT,
     }
 }
 
@@ -130,12 +152,15 @@ impl HttpConnector for Engine {
         self.calls.lock().unwrap().push((operation.clone(), body.clone()));
         let fault = self.script.lock().unwrap().pop_front();
         let database = self.database.clone();
+        let reported = Arc::clone(&self.reported);
         HttpConnectorFuture::new(async move {
             let io = |kind| Err(ConnectorError::io(io::Error::from(kind).into()));
             let arrives = matches!(fault, None | Some(Fault::LoseReply));
             let reply = if arrives {
                 let work = tokio::task::spawn_blocking(move || run(&database, &operation, &body));
-                work.await.expect("the engine does not panic")
+                let reply = work.await.expect("the engine does not panic");
+                *reported.lock().unwrap() += units_in(&reply.1);
+                reply
             } else {
                 (0, String::new())
             };
@@ -153,6 +178,17 @@ impl HttpConnector for Engine {
 fn response((status, body): (u16, String)) -> HttpResponse {
     let status = StatusCode::try_from(status).expect("a status");
     HttpResponse::new(status, SdkBody::from(body))
+}
+
+/// The capacity units in a reply, whether it is of one table or of a list of them.
+fn units_in(reply: &str) -> f64 {
+    let reply: serde_json::Value = serde_json::from_str(reply).expect("JSON");
+    let of_table = |table: &serde_json::Value| table["CapacityUnits"].as_f64().unwrap_or_default();
+    let consumed = &reply["ConsumedCapacity"];
+    match consumed.as_array() {
+        Some(tables) => tables.iter().map(of_table).sum(),
+        None => of_table(consumed),
+    }
 }
 
 fn run(database: &Database, operation: &str, body: &str) -> (u16, String) {

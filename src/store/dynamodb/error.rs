@@ -15,6 +15,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 pub(super) enum Fate {
     /// It did not happen, for a reason that passes: throttled, in conflict, nobody listens.
     Passing,
+    /// It was not sent: too many others are under way.
+    Crowded,
     /// It did not happen, for a reason that stays: not allowed, no such table.
     Lasting,
     /// It did not happen, and cannot: something is too large.

@@ -174,7 +174,9 @@ pub(super) fn encode_record(record: &Record) -> Vec<(&'static str, AttributeValu
 }
 
 /// The size of an item as DynamoDB bills it, in bytes, near enough.
-pub(super) fn size(attributes: &Attributes) -> usize {
+pub(super) fn size<'a>(
+    attributes: impl IntoIterator<Item = (impl AsRef<str>, &'a AttributeValue)>,
+) -> usize {
     #[allow(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open")]
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
@@ -183,7 +185,7 @@ pub(super) fn size(attributes: &Attributes) -> usize {
         // Nothing else but booleans is ever written here.
         _ => 1,
     };
-    attributes.iter().map(|(name, held)| name.len() + value(held)).sum()
+    attributes.into_iter().map(|(name, held)| name.as_ref().len() + value(held)).sum()
 }
 
 /// The attributes of an item, read by name and type.

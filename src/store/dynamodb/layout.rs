@@ -109,6 +109,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// What it measures in an item, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        PARTITION.len() + self.partition.len() + SORT.len() + self.sort.len()
+    }
+
     /// As the SDK wants a key.
     pub(super) fn attributes(self) -> Attributes {
         HashMap::from([

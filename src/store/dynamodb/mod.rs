@@ -32,7 +32,7 @@ pub use table::TableError;
 
 use crate::store::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
-use calls::Trouble;
+use calls::{Lines, Trouble};
 use error::Failure;
 use layout::Layout;
 
@@ -89,14 +89,19 @@ pub struct DynamoDbStore {
     table: Arc<String>,
     layout: Layout,
     timing: Timing,
+    lines: Lines,
     meter: Meter,
 }
 
 impl DynamoDbStore {
-    /// A store for tests on an engine in this process.
+    /// A store for tests on an engine in this process, with what says how many units the engine
+    /// wrote into its replies so far.
     #[cfg(test)]
-    pub(crate) async fn in_process(meter: Meter) -> DynamoDbStore {
-        engine::Engine::new().store(meter).await
+    pub(crate) async fn in_process_reporting(
+        meter: Meter,
+    ) -> (DynamoDbStore, impl Fn() -> f64 + use<>) {
+        let engine = engine::Engine::new();
+        (engine.store(meter).await, move || engine.reported_units())
     }
 
     /// Connects, and verifies (or, where the configuration says so, creates) the table.
@@ -116,7 +121,8 @@ impl DynamoDbStore {
         if config.create_table { table.create().await } else { table.verify().await }
             .map_err(OpenError::Table)?;
         let table = Arc::new(config.table.clone());
-        Ok(DynamoDbStore { client, table, layout, timing: config.timing, meter })
+        let (timing, lines) = (config.timing, Lines::new(config.timing));
+        Ok(DynamoDbStore { client, table, layout, timing, lines, meter })
     }
 
     /// Notes that a call has no result, and says what became of it.

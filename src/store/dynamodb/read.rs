@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::DynamoDbStore;
-use super::calls::{Patience, attempt, read};
+use super::calls::{Patience, read};
 use super::error::Failure;
 use super::item::{decode, decode_at, decode_record};
 use super::layout::{Attributes, Place, SORT};
@@ -169,16 +169,16 @@ impl DynamoDbStore {
     }
 
     /// One call of a read. The meter is told where it has no result.
-    async fn attempt_read<T, E>(
+    fn attempt_read<T, E>(
         &self,
         operation: &'static str,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Failure>
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, Failure>> + Send
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let output = attempt(self.timing.attempt, call).await;
-        output.map_err(|trouble| self.failed(operation, &trouble))
+        let output = self.lines.attempt(call);
+        async move { output.await.map_err(|trouble| self.failed(operation, &trouble)) }
     }
 
     fn patience(&self) -> Patience {

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::expression::Expression;
-use super::item::encode_record;
+use super::item::{encode_record, size};
 use super::layout::{Attributes, Layout, PARTITION, Place};
 use crate::v2::{Op, WriteId};
 
@@ -118,6 +118,21 @@ impl Part {
                 item.delete(delete.build().expect(complete)).build()
             }
         }
+    }
+
+    /// What the item that is to be written measures at least, in bytes: its keys, and what is
+    /// written anew.
+    pub(super) fn written_bytes(&self) -> usize {
+        let written = match &self.act {
+            Act::Update(update) => {
+                let words: Vec<&str> = update.split([' ', ',']).collect();
+                let set = self.values.iter().filter(|(name, _)| words.contains(&name.as_str()));
+                size(set.map(|(name, value)| (name, value)))
+            }
+            Act::Put(held) => size(held.iter().map(|(name, value)| (name, value))),
+            Act::Delete => 0,
+        };
+        self.place.bytes() + written
     }
 
     fn digest(&self, hasher: &mut DefaultHasher) {

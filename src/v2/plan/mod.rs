@@ -298,7 +298,9 @@ fn left_by(op: &NodeOp, found: &Item, id: WriteId) -> Item {
         | Mutation::SetDirTtl { .. }
         | Mutation::Stamp { .. }
         | Mutation::Remove { .. }
-        | Mutation::EndDrain { .. } => (None, false, None),
+        | Mutation::EndDrain { .. }
+        | Mutation::RuleOut
+        | Mutation::RuleOutNew { .. } => (None, false, None),
     };
     let was_there = !creates && found.created < id.index;
     Item {

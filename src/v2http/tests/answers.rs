@@ -332,3 +332,29 @@ async fn metrics_are_prometheus_text() {
     assert_eq!(metrics.header("Content-Type"), Some(content_type));
     assert!(metrics.body.contains(r#"etcd_http_received_total{method="GET"}"#), "{metrics:?}");
 }
+
+#[tokio::test]
+async fn answers_say_what_their_requests_consumed_where_that_is_wanted() {
+    let server = Setup { expose_request_units: true, ..Setup::default() }.start().await;
+    let consumed = Some(("0.5", "1.333"));
+    for (method, target, status, units) in [
+        ("GET", "/v2/keys/a", 200, consumed),
+        ("GET", "/v2/keys/nope", 404, consumed),
+        ("DELETE", "/v2/keys/old", 200, consumed),
+        ("DELETE", "/v2/keys/broken", 500, consumed),
+        ("GET", "/v2/keys/a?wait=maybe", 400, Some(("0", "0"))),
+        ("PATCH", "/v2/keys/a", 405, Some(("0", "0"))),
+        ("GET", "/version", 200, None),
+    ] {
+        let answer = server.ask(method, target).await;
+        assert_eq!(answer.status, status, "{method} {target}");
+        let header = |name| answer.header(name);
+        let said = header("X-Etcdynamo-Read-Units").zip(header("X-Etcdynamo-Write-Units"));
+        assert_eq!(said, units, "{method} {target}");
+    }
+    // A write runs in a task of its own.
+    let written = server.send_form("PUT", "/v2/keys/a", "value=1").await;
+    assert_eq!(written.header("X-Etcdynamo-Write-Units"), Some("1.333"));
+    let silent = Setup::default().start().await.ask("GET", "/v2/keys/a").await;
+    assert_eq!(silent.header("X-Etcdynamo-Read-Units"), None);
+}

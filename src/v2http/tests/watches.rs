@@ -125,3 +125,10 @@ async fn the_request_timeout_is_not_for_watches() {
     server.keys.tell("/d/f", 20);
     read_until(&mut socket, &line("/d/f", 20)).await;
 }
+
+#[tokio::test]
+async fn the_head_says_what_the_beginning_consumed() {
+    let server = Setup { expose_request_units: true, ..Setup::default() }.start().await;
+    let (_socket, head) = begin(&server, "GET /v2/keys/d/f?wait=true").await;
+    assert!(head.contains("\r\nX-Etcdynamo-Read-Units: 0.5\r\n"), "{head}");
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use super::super::engine::Fault;
 use super::*;
 use crate::store::Level;
 
@@ -18,8 +19,8 @@ impl Counted {
     /// Calls, read units, write units.
     fn take(&self) -> (usize, f64, f64) {
         let told = std::mem::take(&mut *self.0.lock().unwrap());
-        let reads = told.iter().map(|c| c.read_units).sum();
-        (told.len(), reads, told.iter().map(|c| c.write_units).sum())
+        let reads = told.iter().map(|c| c.units.read).sum();
+        (told.len(), reads, told.iter().map(|c| c.units.write).sum())
     }
 }
 
@@ -63,4 +64,61 @@ async fn calls_consume_what_the_design_says() {
     }
     store.get_many(&[key("/d"), key("/d/a"), key("/none")]).await.unwrap();
     assert_eq!(counted.take(), (1, 3.0, 0.0), "several reads");
+}
+
+#[tokio::test]
+async fn a_condition_that_fails_costs_the_larger_of_both_items() {
+    let counted = Counted::default();
+    let store = Engine::new().store(counted.meter()).await;
+    let large = "v".repeat(2500);
+    let absent = vec![Precondition::Absent];
+    let other = vec![Precondition::Value(Value::from("other"))];
+    let refused = async |index, parts: Vec<Op>| {
+        let answer = store.commit(&commit(index, parts)).await;
+        assert!(matches!(answer, Ok(Committed::Refused { .. })), "{answer:?}");
+        counted.take()
+    };
+    let nothing = refused(1, vec![put("/d", &large, other.clone())]).await;
+    assert_eq!(nothing, (1, 0.0, 3.0), "nothing is there, and the new one is large");
+    applied(store.commit(&commit(2, vec![put("/d", &large, vec![])])).await);
+    counted.take();
+    let old = refused(3, vec![put("/d", "1", other.clone())]).await;
+    assert_eq!(old, (1, 0.0, 3.0), "the one that is there is larger");
+    let value = vec![Precondition::Value(Value::from("x".repeat(9000).as_str()))];
+    let compared = refused(4, vec![put("/d", "1", value)]).await;
+    assert_eq!(compared, (1, 0.0, 3.0), "what is only compared with is not written");
+    let both = refused(5, vec![put("/d", "1", absent), put("/e", &large, vec![])]).await;
+    assert_eq!(both, (1, 0.0, 12.0), "a transaction, twice for each of its items");
+}
+
+#[tokio::test]
+async fn what_an_engine_reports_is_not_made_smaller() {
+    let counted = Counted::default();
+    let engine = Engine::new();
+    let store = engine.store(counted.meter()).await;
+    let capacity = |units: &str| {
+        let reply = format!(r#"{{"ConsumedCapacity":{{"TableName":"t",{units}}}}}"#);
+        engine.script([Fault::Reply(200, reply)]);
+    };
+    capacity(r#""CapacityUnits":7.5"#);
+    store.get(&key("/a"), Consistency::Strong).await.unwrap();
+    assert_eq!(counted.take(), (1, 7.5, 0.0));
+    capacity(r#""CapacityUnits":16"#);
+    applied(store.commit(&commit(1, vec![put("/a", "1", vec![])])).await);
+    assert_eq!(counted.take(), (1, 0.0, 16.0));
+}
+
+#[tokio::test]
+async fn a_transaction_that_comes_again_with_its_token_is_a_read() {
+    let counted = Counted::default();
+    let engine = Engine::new();
+    let store = engine.store(counted.meter()).await;
+    // As DynamoDB answers; the engines count a write again.
+    let capacity = r#"{"ConsumedCapacity":[
+        {"TableName":"t","CapacityUnits":4.0,"ReadCapacityUnits":4.0}]}"#;
+    engine.script([Fault::Reply(200, capacity.to_owned())]);
+    applied(
+        store.commit(&commit(1, vec![put("/d/a", "1", vec![]), put("/d/b", "", vec![])])).await,
+    );
+    assert_eq!(counted.take(), (1, 4.0, 0.0));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::store::dynamodb::calls::LINES;
 use crate::store::dynamodb::engine::Fault;
 use crate::v2::Record;
 
@@ -38,7 +39,7 @@ fn commits() -> [Commit; 3] {
 
 async fn store() -> (Engine, DynamoDbStore) {
     let engine = Engine::new();
-    let store = engine.store(Meter::none()).await;
+    let store = engine.impatient_store().await;
     engine.take_calls();
     (engine, store)
 }
@@ -238,4 +239,31 @@ async fn reads_are_tried_again_on_whatever_may_pass() {
     engine.script([error(400, "AccessDeniedException", "")]);
     let result = store.get(&key("/a"), Consistency::Strong).await;
     assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_beyond_those_that_may_be_under_way_are_told_so_early() {
+    let (engine, store) = store().await;
+    engine.script(vec![Fault::Hang; LINES]);
+    let (one, a) = (&commits()[0], key("/a"));
+    let mut stuck = Vec::new();
+    for _ in 0..LINES {
+        let (store, one) = (store.clone(), one.clone());
+        stuck.push(tokio::spawn(async move { store.commit(&one).await }));
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let before = tokio::time::Instant::now();
+    let result = store.get(&a, Consistency::Strong).await;
+    assert!(matches!(result, Err(StoreError::Busy)), "{result:?}");
+    let result = store.commit(one).await;
+    assert!(matches!(result, Err(StoreError::Busy)), "{result:?}");
+    let Timing { turn, attempt, .. } = Timing::default();
+    assert!(before.elapsed() <= turn * 2 + Duration::from_millis(2));
+    assert_eq!(engine.take_calls().len(), LINES, "they were not sent");
+    for stuck in stuck {
+        let result = stuck.await.unwrap();
+        assert!(matches!(result, Err(StoreError::Indeterminate(_))), "{result:?}");
+    }
+    assert!(before.elapsed() <= attempt);
+    applied(store.commit(one).await);
 }
