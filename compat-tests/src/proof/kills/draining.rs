@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use super::stage::{RECOVERY, Stage, send};
+use super::stage::{RECOVERY, Stage, send, write};
 use super::{PATIENCE, join};
 use crate::dynamodb::plant::Tree;
 use crate::dynamodb::proxy::{Hold, Moment};
@@ -20,9 +20,6 @@ use crate::wait;
 const CLIENTS: usize = 4;
 /// How many keys each of them writes.
 const KEYS: usize = 10;
-
-/// How often a key is written until it is acknowledged.
-const ATTEMPTS: usize = 8;
 
 /// At which write the removal is held, where it is.
 const HELD_AT: [Option<u64>; 4] = [None, Some(2), Some(60), Some(400)];
@@ -141,18 +138,4 @@ fn write_there(stage: &Stage, target: &str) -> (Vec<String>, Vec<String>) {
         }
         all
     })
-}
-
-/// Writes until it is acknowledged: while a slow engine drains, a request may run out of time.
-fn write(address: &str, request: &Request) -> Result<(), String> {
-    let mut last = String::new();
-    for _ in 0..ATTEMPTS {
-        let answer = send(address, request)?;
-        match answer.status() {
-            200 | 201 => return Ok(()),
-            500 => last = answer.describe(),
-            _ => return Err(format!("PUT {}: {}", request.target, answer.describe())),
-        }
-    }
-    Err(format!("PUT {} is never acknowledged: {last}", request.target))
 }

@@ -34,6 +34,9 @@ const SIDE_BY_SIDE: usize = 3;
 /// How long the n-th write may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same, for a work that begins a second later by itself.
+const EXPIRY_PATIENCE: Duration = Duration::from_secs(8);
+
 /// How many steps of a long work are sampled beside its first and last ones.
 const SAMPLES: u64 = 2;
 
@@ -162,8 +165,12 @@ impl Killer {
         let top = self.next_top();
         work.prepare(&self.stage, &top)?;
         let writes = |stage: &Stage| stage.doomed_proxy.counts().writes;
-        let before = writes(&self.stage);
+        let mut before = writes(&self.stage);
         let begun = self.begin(work, &top, u64::MAX, Fate::Lost)?;
+        if work.is_expiry() {
+            // To give the TTL is not part of the work.
+            before = writes(&self.stage);
+        }
         drop(begun.held);
         if let Some(asker) = begun.asker {
             join(asker)??;
@@ -184,7 +191,11 @@ impl Killer {
         let top = self.next_top();
         work.prepare(&self.stage, &top)?;
         let Begun { held, asker } = self.begin(work, &top, step.nth, step.fate)?;
-        let is_over = || asker.as_ref().is_some_and(thread::JoinHandle::is_finished);
+        let is_over = || {
+            // A long removal goes on where its request ran out of time.
+            let is_answered = asker.as_ref().is_some_and(thread::JoinHandle::is_finished);
+            is_answered && (!work.is_long || work.is_removed(&self.stage, &top))
+        };
         if !is_caught(&held, work, is_over) {
             self.stage.doomed_proxy.disarm();
             self.stage.other_proxy.heal();
@@ -244,7 +255,7 @@ fn join(asker: Asker) -> Result<Result<Answer, String>, String> {
 
 /// Whether the write that is waited for comes before the work is over.
 fn is_caught(held: &Held, work: &Work, is_over: impl Fn() -> bool) -> bool {
-    let patience = if work.is_expiry() { Duration::from_secs(8) } else { PATIENCE };
+    let patience = if work.is_expiry() { EXPIRY_PATIENCE } else { PATIENCE };
     let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         let over = is_over();

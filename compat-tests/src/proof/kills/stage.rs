@@ -89,3 +89,27 @@ pub(super) fn send(address: &str, request: &Request) -> Result<Answer, String> {
     }
     Ok(answer)
 }
+
+/// Writes until it is acknowledged: on a slow engine a request may run out of time while it helps
+/// to finish what was under way. Any other refusal is an error.
+pub(super) fn write(address: &str, request: &Request) -> Result<(), String> {
+    let mut outcome = Err("it was not tried".to_owned());
+    let decided = wait::until(RECOVERY, || {
+        let answer = match send(address, request) {
+            Ok(answer) => answer,
+            Err(problem) => {
+                outcome = Err(problem);
+                return Some(());
+            }
+        };
+        let Request { method, target, .. } = request;
+        let is_written = matches!(answer.status(), 200 | 201);
+        let refused = || Err(format!("{method} {target}: {}", answer.describe()));
+        outcome = if is_written { Ok(()) } else { refused() };
+        (answer.status() < 500).then_some(())
+    });
+    if decided.is_none() {
+        return outcome.map_err(|last| format!("not acknowledged in {RECOVERY:?}: {last}"));
+    }
+    outcome
+}
