@@ -4,9 +4,10 @@
 
 A suite passes when its runner ends well, at least one test ran, and none was skipped. Watches are a suite of their
 own: they run on real etcd always, and on the others when `COMPAT_WATCH=1` says that the server has them. With
-`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there.
+`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there; Patroni's does not,
+because it kills its server and starts it again.
 
-It starts no test itself: etcdctl and python-etcd run under unittest, node-etcd under Node's own runner.
+It starts no test itself: etcdctl, python-etcd and Patroni run under unittest, node-etcd under Node's own runner.
 """
 
 import argparse
@@ -23,17 +24,18 @@ import targets
 SUITE_TIMEOUT_S = 600
 PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
 
-Suite = collections.namedtuple("Suite", "name watches argv directory")
+# A suite gets the URLs of a server, or, where it names the targets `it_starts`, the name of one of them.
+Suite = collections.namedtuple("Suite", "name watches it_starts argv directory")
 
 
-def python(name, package, *modules, watches=False):
+def python(name, package, *modules, watches=False, it_starts=None):
     argv = [PYTHON, "-W", "ignore::DeprecationWarning", "-m", "unittest", *(f"{package}.{m}" for m in modules)]
-    return Suite(name, watches, argv, targets.HERE)
+    return Suite(name, watches, it_starts, argv, targets.HERE)
 
 
 def node(name, *files, watches=False):
     argv = ["node", "--test", "--test-reporter=tap", *files]
-    return Suite(name, watches, argv, os.path.join(targets.HERE, "node"))
+    return Suite(name, watches, None, argv, os.path.join(targets.HERE, "node"))
 
 
 SUITES = (
@@ -43,6 +45,8 @@ SUITES = (
     python("etcdctl watch", "etcdctl", "test_watch", watches=True),
     python("python-etcd watch", "python_etcd", "test_watch", watches=True),
     node("node-etcd watch", "watch.test.js", watches=True),
+    python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded")),
+    python("patroni", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
 )
 
 Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")
@@ -50,6 +54,11 @@ Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output"
 
 def has_watches(target):
     return target in ("etcd", "embedded") or os.environ.get("COMPAT_WATCH") == "1"
+
+
+def is_for(suite, target):
+    """Whether the suite runs on the target."""
+    return (suite.it_starts is None or target in suite.it_starts) and (not suite.watches or has_watches(target))
 
 
 def count(pattern, text):
@@ -67,9 +76,9 @@ def counts(output):
     return count(r"^Ran (\d+) tests?", output), failed, count(r"\bskipped=(\d+)", output)
 
 
-def run_suite(suite, urls):
-    """Runs one suite on these URLs."""
-    env = {**os.environ, "COMPAT_URLS": ",".join(urls), "ETCDCTL_BIN": etcdctl()}
+def run_suite(suite, **where):
+    """Runs one suite, which finds these variables."""
+    env = {**os.environ, **where, "ETCDCTL_BIN": etcdctl()}
     try:
         done = subprocess.run(
             suite.argv,
@@ -106,10 +115,12 @@ def urls_of(target):
 
 def run_on(target, suite):
     """Runs a suite on a fresh server. A server that does not start, or does not stop well, is a failure."""
+    if suite.it_starts is not None:
+        return run_suite(suite, COMPAT_TARGET=target)
     outcome = None
     try:
         with urls_of(target) as urls:
-            outcome = run_suite(suite, urls)
+            outcome = run_suite(suite, COMPAT_URLS=",".join(urls))
         return outcome
     except (targets.StartFailed, targets.StopFailed) as failure:
         tests, failed, text = (outcome.tests, outcome.failed, outcome.output) if outcome else (0, 0, "")
@@ -124,7 +135,7 @@ def main():
     good = True
     for target in options.targets:
         for suite in SUITES:
-            if suite.watches and not has_watches(target):
+            if not is_for(suite, target):
                 continue
             began = time.monotonic()
             outcome = run_on(target, suite)

@@ -5,11 +5,12 @@ below a directory of its own and expects nothing of the rest of the tree, so a s
 """
 
 import os
-import time
 import unittest
 import urllib.parse
 import urllib.request
 import uuid
+
+from patience import PATIENCE_S, eventually  # noqa: F401
 
 URLS = [url for url in os.environ.get("COMPAT_URLS", "").split(",") if url]
 if not URLS:
@@ -17,19 +18,6 @@ if not URLS:
 
 # TTLs end within this after their time: etcd sweeps twice a second, and the machine may be busy.
 EXPIRY_GRACE_S = 5
-PATIENCE_S = 30
-
-
-def eventually(what, condition, within_s=PATIENCE_S):
-    """Asks `condition` until it holds and returns what it said; fails naming `what` after `within_s`."""
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {within_s} s")
-        time.sleep(0.02)
 
 
 def put(key, value):
