@@ -24,19 +24,24 @@ import targets
 SUITE_TIMEOUT_S = 600
 PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
 
-# A suite gets the URLs of a server, or, where it names the targets `it_starts`, the name of one of them.
-Suite = collections.namedtuple("Suite", "name watches it_starts argv directory")
+# A suite gets the URLs of a server, or, where it names the targets `it_starts`, the name of one of them. One with
+# `flags` needs an etcdynamo that is started with them.
+Suite = collections.namedtuple(
+    "Suite", "name argv directory watches it_starts flags", defaults=(False, None, ())
+)
 
 
-def python(name, package, *modules, watches=False, it_starts=None):
+def python(name, package, *modules, **needs):
     argv = [PYTHON, "-W", "ignore::DeprecationWarning", "-m", "unittest", *(f"{package}.{m}" for m in modules)]
-    return Suite(name, watches, it_starts, argv, targets.HERE)
+    return Suite(name, argv, targets.HERE, **needs)
 
 
-def node(name, *files, watches=False):
+def node(name, *files, **needs):
     argv = ["node", "--test", "--test-reporter=tap", *files]
-    return Suite(name, watches, None, argv, os.path.join(targets.HERE, "node"))
+    return Suite(name, argv, os.path.join(targets.HERE, "node"), **needs)
 
+
+WATCH_TIMEOUT = {"watches": True, "flags": ("--watch-timeout-ms", "300")}
 
 SUITES = (
     python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
@@ -45,6 +50,9 @@ SUITES = (
     python("etcdctl watch", "etcdctl", "test_watch", watches=True),
     python("python-etcd watch", "python_etcd", "test_watch", watches=True),
     node("node-etcd watch", "watch.test.js", watches=True),
+    python("etcdctl watch timeout", "etcdctl", "test_watch_timeout", **WATCH_TIMEOUT),
+    python("python-etcd watch timeout", "python_etcd", "test_watch_timeout", **WATCH_TIMEOUT),
+    node("node-etcd watch timeout", "watch-timeout.test.js", **WATCH_TIMEOUT),
     python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded")),
     python("patroni", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
 )
@@ -58,7 +66,11 @@ def has_watches(target):
 
 def is_for(suite, target):
     """Whether the suite runs on the target."""
-    return (suite.it_starts is None or target in suite.it_starts) and (not suite.watches or has_watches(target))
+    if suite.watches and not has_watches(target):
+        return False
+    if suite.it_starts is not None:
+        return target in suite.it_starts
+    return not suite.flags or target not in ("etcd", "url")
 
 
 def count(pattern, text):
@@ -104,12 +116,12 @@ def etcdctl():
 
 
 @contextlib.contextmanager
-def urls_of(target):
+def urls_of(target, flags):
     """The URLs of a target for the length of a block."""
     if target == "url":
         yield os.environ["COMPAT_URLS"].split(",")
         return
-    with targets.running(target) as server:
+    with targets.running(target, flags=flags) as server:
         yield server.urls
 
 
@@ -119,7 +131,7 @@ def run_on(target, suite):
         return run_suite(suite, COMPAT_TARGET=target)
     outcome = None
     try:
-        with urls_of(target) as urls:
+        with urls_of(target, suite.flags) as urls:
             outcome = run_suite(suite, COMPAT_URLS=",".join(urls))
         return outcome
     except (targets.StartFailed, targets.StopFailed) as failure:

@@ -28,6 +28,19 @@ def put(key, value):
         answer.read()
 
 
+def silence(times):
+    """Waits until the server has ended as many silent watches, one after the other: each with nothing but its head.
+
+    A watch that was there before has then been ended as often, but for once.
+    """
+    for _ in range(times):
+        url = f"{URLS[0]}/v2/keys/silence-{uuid.uuid4().hex}?wait=true"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            told = (answer.status, int(answer.headers["X-Etcd-Index"]) > 0, answer.read())
+        if told != (200, True, b""):
+            raise AssertionError(f"a silent watch ended with {told}")
+
+
 class Case(unittest.TestCase):
     """A test with a directory of its own, `self.home`."""
 

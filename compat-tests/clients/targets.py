@@ -227,9 +227,9 @@ def etcdynamo(directory, *flags, url=ANY_PORT, env=None):
     return server, urls
 
 
-def start_embedded(directory):
+def start_embedded(directory, flags):
     """etcdynamo on its own file."""
-    server, urls = etcdynamo(directory, "--data-dir", os.path.join(directory, "data"))
+    server, urls = etcdynamo(directory, "--data-dir", os.path.join(directory, "data"), *flags)
     return Target("embedded", urls, [server])
 
 
@@ -254,10 +254,10 @@ def start_gateways(directory, count, flags):
     return retrying(once)
 
 
-def start_on_table(name, directory, gateways=1):
+def start_on_table(name, directory, gateways, flags):
     """etcdynamo on a table of a DynamoDB engine."""
     engine, endpoint = start_engine(name, directory)
-    flags = ("--table", TABLE, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint)
+    flags = ("--table", TABLE, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint, *flags)
     try:
         servers, urls = start_gateways(directory, gateways, flags)
     except StartFailed:
@@ -315,22 +315,25 @@ def start_engine(name, directory):
 NAMES = ("etcd", "embedded", *ENGINES)
 
 
-def start(name, directory, gateways=1):
-    """Starts the target called `name`; its data and logs go into `directory`. Only a table has several gateways."""
+def start(name, directory, gateways=1, flags=()):
+    """Starts the target called `name`; its data and logs go into `directory`.
+
+    Only a table has several gateways, and the flags are etcdynamo's: no flag of its is etcd's business.
+    """
     if name == "etcd":
         return start_etcd(directory)
     if name == "embedded":
-        return start_embedded(directory)
+        return start_embedded(directory, flags)
     if name in ENGINES:
-        return start_on_table(name, directory, gateways)
+        return start_on_table(name, directory, gateways, flags)
     raise StartFailed(f"no target is called {name!r}; there are {', '.join(NAMES)}")
 
 
 @contextlib.contextmanager
-def running(name, parent=None, gateways=1):
+def running(name, parent=None, gateways=1, flags=()):
     """A target for the length of a `with` block, in a temporary directory (in `parent`) that goes with it."""
     with tempfile.TemporaryDirectory(prefix=f"etcdynamo-{name}-", dir=parent) as directory:
-        target = start(name, directory, gateways)
+        target = start(name, directory, gateways, flags)
         try:
             yield target
         finally:

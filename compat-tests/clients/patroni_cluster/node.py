@@ -52,6 +52,8 @@ def configuration(name, home, programs, urls, rest_port, sql_port):
             "connect_address": f"127.0.0.1:{sql_port}",
             "data_dir": os.path.join(home, "data"),
             "bin_dir": programs,
+            "use_unix_socket": True,
+            "use_unix_socket_repl": True,
             "pgpass": os.path.join(home, "pgpass"),
             "authentication": {
                 "superuser": {"username": "postgres", "password": "p"},
