@@ -21,6 +21,7 @@ mod reply;
 mod route;
 mod server;
 mod stats;
+mod waiting;
 mod watch;
 
 #[cfg(test)]
