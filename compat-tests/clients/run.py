@@ -53,8 +53,8 @@ SUITES = (
     python("etcdctl watch timeout", "etcdctl", "test_watch_timeout", **WATCH_TIMEOUT),
     python("python-etcd watch timeout", "python_etcd", "test_watch_timeout", **WATCH_TIMEOUT),
     node("node-etcd watch timeout", "watch-timeout.test.js", **WATCH_TIMEOUT),
-    python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded")),
-    python("patroni", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
+    python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded", "dynoxide")),
+    python("patroni, 2 gateways", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
 )
 
 Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")

@@ -64,7 +64,12 @@ class Story(unittest.TestCase):
         eventually("the other one is the primary", lambda: self.cluster.settled() is new, SETTLE_S, PAUSE_S)
         self.assertIs(self.replicate("after the switchover"), new)
 
-    def test_4_the_store_is_killed_and_comes_back(self):
+    def test_4_nobody_complained_of_the_store(self):
+        for node in self.cluster.nodes:
+            complaints = [line for line in node.log().splitlines() if "etcd.Etcd" in line]
+            self.assertEqual(complaints, [], node.name)
+
+    def test_5_the_store_is_killed_and_comes_back(self):
         target = self.cluster.target
         self.cluster.wait_settled("one primary and its replica")
         held = self.cluster.leader_node(target.url)
@@ -76,7 +81,7 @@ class Story(unittest.TestCase):
         eventually("the key is renewed", lambda: self.renewed(target.url, held), TTL_S + SLACK_S, PAUSE_S)
         self.replicate("after the store came back")
 
-    def test_6_the_primary_is_killed_and_the_replica_takes_over(self):
+    def test_7_the_primary_is_killed_and_the_replica_takes_over(self):
         killed = self.cluster.wait_settled("one primary and its replica")
         survivor = self.cluster.other(killed)
         timeline = self.cluster.timeline()
@@ -92,6 +97,6 @@ class Story(unittest.TestCase):
         self.assertGreater(self.cluster.timeline(), timeline)
         self.replicate("after the failover")
 
-    def test_7_there_were_never_two_primaries(self):
+    def test_8_there_were_never_two_primaries(self):
         self.assertGreater(self.cluster.witness.looks, LOOP_WAIT_S)
         self.assertEqual(self.cluster.witness.two_primaries, 0)

@@ -1,4 +1,4 @@
-"""The story of a cluster over one server: real etcd, or etcdynamo on its own file."""
+"""The story of a cluster over one server: real etcd, or etcdynamo on either of its stores."""
 
 from patroni_cluster import story
 

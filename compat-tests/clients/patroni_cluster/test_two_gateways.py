@@ -9,7 +9,7 @@ from patroni_cluster.node import TTL_S
 class TwoGateways(story.Story):
     GATEWAYS = 2
 
-    def test_5_the_leader_stays_when_one_gateway_is_killed(self):
+    def test_6_the_leader_stays_when_one_gateway_is_killed(self):
         target = self.cluster.target
         leader = self.cluster.wait_settled("one primary and its replica")
         timeline = self.cluster.timeline()
