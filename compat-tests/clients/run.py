@@ -50,6 +50,7 @@ SUITES = (
     python("etcdctl watch", "etcdctl", "test_watch", watches=True),
     python("python-etcd watch", "python_etcd", "test_watch", watches=True),
     node("node-etcd watch", "watch.test.js", watches=True),
+    python("replays", "replays", "test_tools", watches=True),
     python("etcdctl watch timeout", "etcdctl", "test_watch_timeout", **WATCH_TIMEOUT),
     python("python-etcd watch timeout", "python_etcd", "test_watch_timeout", **WATCH_TIMEOUT),
     node("node-etcd watch timeout", "watch-timeout.test.js", **WATCH_TIMEOUT),

@@ -20,9 +20,9 @@ if not URLS:
 EXPIRY_GRACE_S = 5
 
 
-def put(key, value):
+def put(key, value, **options):
     """A plain PUT by the standard library, for what has to happen beside the client under test."""
-    data = urllib.parse.urlencode({"value": value}).encode()
+    data = urllib.parse.urlencode({"value": value, **options}).encode()
     url = f"{URLS[0]}/v2/keys{urllib.parse.quote(key)}"
     with urllib.request.urlopen(urllib.request.Request(url, data, method="PUT"), timeout=PATIENCE_S) as answer:
         answer.read()
