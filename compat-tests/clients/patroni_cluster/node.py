@@ -60,7 +60,7 @@ def configuration(name, home, programs, urls, rest_port, sql_port):
                 "replication": {"username": "replicator", "password": "r"},
             },
             "parameters": {**PARAMETERS, "unix_socket_directories": home},
-            "pg_hba": ["local all all trust", *local],
+            "pg_hba": ["local all all trust", "local replication all trust", *local],
         },
     }
 
