@@ -28,7 +28,8 @@ class Story(unittest.TestCase):
         cls.cluster.start()
 
     def tearDown(self):
-        if self._outcome.result.wasSuccessful():
+        result = self._outcome.result
+        if all(test is not self for test, _ in (*result.failures, *result.errors)):
             return
         for node in self.cluster.nodes:
             print(f"== the end of {node.name}'s log ==", *node.log().splitlines()[-60:], sep="\n")
