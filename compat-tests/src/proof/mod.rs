@@ -13,7 +13,9 @@ pub mod drift;
 pub mod fleet;
 pub mod histories;
 pub mod history;
+pub mod limits;
 pub mod model;
+pub mod overload;
 pub mod run;
 pub mod workload;
 
@@ -78,4 +80,6 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("drift", drift::too_far_ahead),
     ("faults", histories::faults),
     ("weather", histories::weather),
+    ("overload", overload::sustained),
+    ("limits", limits::around),
 ];
