@@ -132,16 +132,16 @@ fn log_and_limits() {
         "--log-format=json",
         "--log-level=DEBUG",
         "--max-connections=7",
-        "--max-concurrent-requests=9",
         "--expose-request-units",
+        "--max-concurrent-requests=9",
         "--request-timeout-ms=1500",
         "--shutdown-timeout-ms=0",
     ]);
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.log_level, Level::DEBUG);
     assert_eq!(config.max_connections, 7);
-    assert_eq!(config.max_concurrent_requests, 9);
     assert!(config.expose_request_units);
+    assert_eq!(config.max_concurrent_requests, 9);
     assert_eq!(config.request_timeout, Duration::from_millis(1500));
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
 }

@@ -64,7 +64,14 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Removes all that is below a draining tombstone, and then its mark.
+    ///
+    /// Within this gateway one task does that and the others wait for it: each that helps lists
+    /// all of it again, so that many who meet a drain at once would make it slower, not faster.
     pub(super) async fn drain(&self, drain: &Drain) -> Result<(), Error> {
+        let _turn = self.drains.wait(&drain.top).await;
+        if !self.still_drains(drain).await? {
+            return Ok(());
+        }
         tracing::debug!(top = %drain.top, index = %drain.index, "removing a large subtree");
         let mut depth = drain.top.depth();
         let mut dirs: Vec<(Key, EtcdIndex)> = Vec::new();

@@ -169,6 +169,7 @@ pub struct Keyspace<S> {
     admission: Semaphore,
     rooms: Rooms,
     turns: Turns,
+    drains: Turns,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
     ttl_files: TtlFiles,

@@ -92,6 +92,7 @@ impl<S: Store> Keyspace<S> {
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
+            drains: Turns::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
             ttl_files: TtlFiles::default(),

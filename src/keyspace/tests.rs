@@ -2,6 +2,7 @@
 //! it answers, and what is left when it is killed.
 
 mod costs;
+mod drains;
 mod gather;
 mod outcomes;
 mod overload;

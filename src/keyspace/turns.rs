@@ -1,4 +1,4 @@
-//! Turns: one write of a key at a time, within this gateway.
+//! Turns: one write of a key, and one drain of a directory, at a time within this gateway.
 //!
 //! A store whose replies can be lost remembers of each gateway only the last write of a key. So
 //! the next one begins when the outcome of the one before is known.
@@ -10,11 +10,11 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::v2::Key;
 
-/// The keys that are being written.
+/// The keys that are being written, or drained.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<HashMap<Key, Arc<Turn<()>>>>);
 
-/// The turn of one write; it ends when this is dropped.
+/// The turn of one task; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct HeldTurn<'a> {
     turns: &'a Turns,
@@ -23,7 +23,7 @@ pub(super) struct HeldTurn<'a> {
 }
 
 impl Turns {
-    /// Waits for the turn to write this key. First come, first served.
+    /// Waits for the turn at this key. First come, first served.
     pub(super) async fn wait(&self, key: &Key) -> HeldTurn<'_> {
         let turn = Arc::clone(self.lock().entry(key.clone()).or_default());
         // Made before the wait, so that a write which gives up while waiting tidies up as well.

@@ -36,9 +36,10 @@ pub enum Fault {
     CutAfter,
     /// Applied, and the connection is cut in the middle of the reply.
     HalfReply,
-    /// A write that is delivered twice, at once: the first or the second answer is given.
+    /// A write that is delivered twice, at once. The second answer is given, or the first where it
+    /// applied.
     Twice,
-    /// A write that is delivered once more some time after it was answered.
+    /// A write that applied and is delivered once more some time after it was answered.
     LateTwin,
     /// A read that is not strong gets an earlier answer to the same request.
     Stale,

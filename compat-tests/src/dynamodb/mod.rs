@@ -2,6 +2,7 @@
 //!
 //! - [`client`]: plain calls, and all items of a table;
 //! - [`fault`]: what can go wrong between a gateway and DynamoDB, and how often it shall;
+//! - [`plant`]: large trees, written straight into the table;
 //! - [`proxy`]: the endpoint, in front of a real engine, that makes it go wrong;
 //! - [`table`]: the raw table, decoded and held against what must be true of it.
 //!
@@ -10,5 +11,6 @@
 
 pub mod client;
 pub mod fault;
+pub mod plant;
 pub mod proxy;
 pub mod table;

@@ -3,8 +3,8 @@
 //!
 //! The search is Wing and Gong's with Lowe's memory of configurations already seen, iterative and
 //! bounded. A pending call (no answer, or an answer that says nothing) may take effect at any later
-//! time or never. A call that leaves the state as it is may go first without loss, so reads and
-//! refusals cost no search. It knows nothing of v2: that is the model's.
+//! time or never. A call that by its answer changed nothing may go first wherever it fits, so reads
+//! and refusals cost no search. It knows nothing of v2: that is the model's.
 //! Invariant: [`Verdict::Linearizable`] is only said with an order at hand.
 
 use std::collections::HashSet;
@@ -20,6 +20,9 @@ pub trait Model {
     /// The states in which a call may leave it, the call's answer being what it was. Empty: the
     /// answer is not possible in this state. Of a pending call: the states after it happened.
     fn step(&self, state: &Self::State, call: &Self::Call) -> Vec<Self::State>;
+
+    /// Whether a call, with this answer, changed nothing, in whichever state it was.
+    fn is_pure(&self, call: &Self::Call) -> bool;
 }
 
 /// A call and the time in which it took effect.
@@ -127,10 +130,10 @@ impl<M: Model> Search<'_, M> {
         for call in candidates {
             let entry = &self.entries[call];
             for after in self.model.step(&state, &entry.call) {
-                if after == state && entry.returned.is_some() {
+                if after == state && self.model.is_pure(&entry.call) {
                     return Frame { done, next: vec![(call, state)] };
                 }
-                if after != state {
+                if after != state || entry.returned.is_some() {
                     next.push((call, after));
                 }
             }

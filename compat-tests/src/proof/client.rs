@@ -86,13 +86,13 @@ impl Client {
     }
 
     fn request(&self, operation: &Operation) -> Request {
-        let Operation { verb, key, value, ttl, prev_value, prev_index } = operation;
+        let Operation { verb, key, value, ttl, prev_value, prev_index, quorum } = operation;
         let slash = if key.is_empty() { "" } else { "/" };
         let target = format!("/v2/keys{}{slash}{key}", self.top);
         let mut query: Vec<String> = Vec::new();
         let fixed = match verb {
             Verb::Get | Verb::List | Verb::Set | Verb::Swap => "",
-            Verb::Delete | Verb::CompareAndDelete | Verb::Post => "",
+            Verb::Delete | Verb::CompareAndDelete | Verb::Post | Verb::Sweep => "",
             Verb::Create => "prevExist=false",
             Verb::Update => "prevExist=true",
             Verb::Refresh => "prevExist=true&refresh=true",
@@ -101,6 +101,7 @@ impl Client {
             Verb::RemoveTree => "recursive=true",
         };
         query.extend((!fixed.is_empty()).then(|| fixed.to_owned()));
+        query.extend(quorum.then(|| "quorum=true".to_owned()));
         query.extend(prev_value.iter().map(|value| format!("prevValue={value}")));
         query.extend(prev_index.iter().map(|index| format!("prevIndex={index}")));
         let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
@@ -114,6 +115,8 @@ impl Client {
             | Verb::MakeDir => "PUT",
             Verb::Delete | Verb::CompareAndDelete | Verb::RemoveDir | Verb::RemoveTree => "DELETE",
             Verb::Post => "POST",
+            // Nobody asks it; should somebody, it is refused.
+            Verb::Sweep => "SWEEP",
         };
         let request = Request::new(method, &format!("{target}{query}"));
         let value = value.iter().map(|value| format!("value={value}"));

@@ -42,18 +42,29 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts an engine and gateways on it, whose clocks are so many seconds ahead.
+    /// Starts an engine and gateways on it, with these flags, whose clocks are so many seconds ahead.
     ///
     /// # Errors
     /// Why one of them did not start.
-    pub fn start(engine: Target, seed: u64, ahead_s: [i64; GATEWAYS]) -> Result<Self, String> {
+    pub fn start(
+        engine: Target,
+        seed: u64,
+        ahead_s: [i64; GATEWAYS],
+        flags: &[&str],
+    ) -> Result<Self, String> {
         let (engine, table) = (Engine::start(engine)?, new_table());
         let (mut gateways, mut proxies) = (Vec::new(), Vec::new());
         for (ahead, number) in ahead_s.into_iter().zip(0_u64..) {
             let proxy = Proxy::start(engine.address(), seed.wrapping_add(number))
                 .map_err(|error| format!("no endpoint: {error}"))?;
             let clock = clock(ahead)?;
-            gateways.push(Server::gateway_in(&clock, engine.target(), &table, &proxy.url(), &[])?);
+            gateways.push(Server::gateway_in(
+                &clock,
+                engine.target(),
+                &table,
+                &proxy.url(),
+                flags,
+            )?);
             proxies.push(proxy);
         }
         Ok(Self { gateways, proxies, engine, table, ahead_s, histories: AtomicU64::new(0) })

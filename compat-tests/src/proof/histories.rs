@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::checks::Reach;
 use super::fleet::Fleet;
 use super::model::PrevNode;
-use super::run::{Demands, Judged, run};
+use super::run::{Demands, Judged, Reads, run};
 use super::workload::{WORKLOADS, Workload};
 use super::{Row, Setting};
 use crate::dynamodb::fault::{Fault, Odds};
@@ -32,7 +32,8 @@ struct Way {
 /// # Errors
 /// What kept it from running.
 pub fn undisturbed(setting: &Setting) -> Result<Vec<Row>, String> {
-    let demands = Demands { prev_node: PrevNode::Exact, reach: Reach::AnyGateway };
+    let demands =
+        Demands { prev_node: PrevNode::Exact, reach: Reach::AnyGateway, reads: Reads::Strong };
     let way = Way { name: "none", odds: Odds::fair(), demands };
     rows(setting, [0; 3], way, &WORKLOADS, 6)
 }
@@ -42,7 +43,11 @@ pub fn undisturbed(setting: &Setting) -> Result<Vec<Row>, String> {
 /// # Errors
 /// What kept it from running.
 pub fn clocks_apart(setting: &Setting) -> Result<Vec<Row>, String> {
-    let demands = Demands { prev_node: PrevNode::Exact, reach: Reach::SameGatewayOrKey };
+    let demands = Demands {
+        prev_node: PrevNode::Exact,
+        reach: Reach::SameGatewayOrKey,
+        reads: Reads::Strong,
+    };
     let way = Way { name: "clocks 3 s ahead and 2 s behind", odds: Odds::fair(), demands };
     rows(setting, APART_S, way, &WORKLOADS, 4)
 }
@@ -52,7 +57,11 @@ pub fn clocks_apart(setting: &Setting) -> Result<Vec<Row>, String> {
 /// # Errors
 /// What kept it from running.
 pub fn weather(setting: &Setting) -> Result<Vec<Row>, String> {
-    let demands = Demands { prev_node: PrevNode::MayBeLost, reach: Reach::SameGatewayOrKey };
+    let demands = Demands {
+        prev_node: PrevNode::MayBeLost,
+        reach: Reach::SameGatewayOrKey,
+        reads: Reads::Strong,
+    };
     let way = Way { name: "all of them, clocks apart", odds: Odds::weather(), demands };
     rows(setting, APART_S, way, &WORKLOADS, 6)
 }
@@ -66,7 +75,9 @@ pub fn faults(setting: &Setting) -> Result<Vec<Row>, String> {
     let mut found = Vec::new();
     for fault in Fault::ALL {
         let prev_node = if loses_replies(fault) { PrevNode::MayBeLost } else { PrevNode::Exact };
-        let demands = Demands { prev_node, reach: Reach::AnyGateway };
+        // Only a gateway that was told so reads what may be stale.
+        let reads = if fault == Fault::Stale { Reads::Eventual } else { Reads::Strong };
+        let demands = Demands { prev_node, reach: Reach::AnyGateway, reads };
         let way = Way { name: fault.name(), odds: Odds::only(fault, probability(fault)), demands };
         found.extend(rows(setting, [0; 3], way, &workloads, 2)?);
     }
@@ -111,7 +122,11 @@ fn rows(
     workloads: &[Workload],
     seconds: u64,
 ) -> Result<Vec<Row>, String> {
-    let fleet = Fleet::start(setting.engine, setting.seed, ahead_s)?;
+    let flags: &[&str] = match way.demands.reads {
+        Reads::Strong => &[],
+        Reads::Eventual => &["--read-consistency", "eventual"],
+    };
+    let fleet = Fleet::start(setting.engine, setting.seed, ahead_s, flags)?;
     let mut rows = Vec::new();
     for workload in workloads {
         fleet.set(way.odds);

@@ -35,6 +35,9 @@ pub enum Verb {
     RemoveTree,
     /// POST.
     Post,
+    /// Asked by nobody: what the removal of a directory is for one key in it, where it takes the
+    /// keys one by one.
+    Sweep,
 }
 
 /// One request.
@@ -52,6 +55,8 @@ pub struct Operation {
     pub prev_value: Option<String>,
     /// What the modifiedIndex has to be.
     pub prev_index: Option<u64>,
+    /// Whether a read says that it has to be fresh.
+    pub quorum: bool,
 }
 
 impl Operation {
@@ -59,7 +64,15 @@ impl Operation {
     #[must_use]
     pub fn new(verb: Verb, key: &str) -> Self {
         let key = key.to_owned();
-        Self { verb, key, value: None, ttl: None, prev_value: None, prev_index: None }
+        Self {
+            verb,
+            key,
+            value: None,
+            ttl: None,
+            prev_value: None,
+            prev_index: None,
+            quorum: false,
+        }
     }
 
     /// With a value.

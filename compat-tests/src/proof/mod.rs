@@ -9,10 +9,12 @@ pub mod checker;
 pub mod checks;
 pub mod client;
 pub mod command;
+mod cut;
 pub mod drift;
 pub mod fleet;
 pub mod histories;
 pub mod history;
+pub mod kills;
 pub mod limits;
 pub mod model;
 pub mod overload;
@@ -80,6 +82,8 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("drift", drift::too_far_ahead),
     ("faults", histories::faults),
     ("weather", histories::weather),
+    ("kills", kills::kills),
+    ("draining", kills::draining),
     ("overload", overload::sustained),
     ("limits", limits::around),
 ];

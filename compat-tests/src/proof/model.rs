@@ -76,6 +76,15 @@ impl Model for Tree {
         }
         after
     }
+
+    fn is_pure(&self, call: &Numbered) -> bool {
+        let Call { operation, reply, .. } = &call.call;
+        match reply {
+            Reply::Done { .. } => !operation.writes(),
+            Reply::Refused { .. } | Reply::NotListed => true,
+            Reply::Unknown(_) => false,
+        }
+    }
 }
 
 /// The tree as one call may have met it: without some of the nodes that may be past their time.
@@ -140,7 +149,7 @@ impl Tree {
 
     fn step_in(&self, view: &View, numbered: &Numbered) -> Option<State> {
         let Numbered { number, call } = numbered;
-        let state = observe::learn(&view.state, call)?;
+        let state = observe::learn(self.prev_node, &view.state, call)?;
         let expires = self.expires(call);
         match (&call.reply, apply(&state, call, *number, expires)) {
             (Reply::Unknown(_), applied) => applied.ok().map(|applied| applied.state),

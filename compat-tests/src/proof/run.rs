@@ -12,14 +12,18 @@ use fastrand::Rng;
 use super::checker::{self, Entry, MOST_CALLS, Verdict};
 use super::checks::{self, Reach};
 use super::client::{Client, Stopwatch};
+use super::cut;
 use super::fleet::{DEADLINE, Fleet};
-use super::history::{Call, Operation, Reply, Shown, Verb, render};
+use super::history::{Call, Operation, Reply, Verb, render};
 use super::model::{Numbered, PrevNode, State, Tree};
 use super::workload::{Partition, Sightings, Workload};
 use crate::wait;
 
 /// How much of a history the checker may search.
 const SEARCH_LIMIT: usize = 400_000;
+
+/// How many clients put what has to be there before.
+const PREPARING: usize = 12;
 
 /// How often a read after the end is tried.
 const LAST_READS: usize = 20;
@@ -37,6 +41,15 @@ pub struct Judged {
     pub violations: Vec<String>,
 }
 
+/// How fresh a plain read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// It shows every write that was answered before.
+    Strong,
+    /// It may be of any age. Clients act on it, and nothing is concluded from it.
+    Eventual,
+}
+
 /// What a fleet can be held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Demands {
@@ -44,6 +57,8 @@ pub struct Demands {
     pub prev_node: PrevNode,
     /// Which writes are above an index that was read.
     pub reach: Reach,
+    /// What reads are worth that do not say `quorum=true`.
+    pub reads: Reads,
 }
 
 /// Carries out a history below a directory of its own, and judges it.
@@ -58,6 +73,9 @@ pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, numb
         }
     };
     let mut problems = std::mem::take(&mut recorded.problems);
+    if demands.reads == Reads::Eventual {
+        recorded.calls.retain(|call| call.operation.writes() || call.operation.quorum);
+    }
     let calls = &recorded.calls;
     problems.extend(checks::all(calls, demands.reach, DEADLINE));
     let model = Tree { clocks: fleet.clocks(), prev_node: demands.prev_node };
@@ -65,10 +83,16 @@ pub fn run(fleet: &Fleet, workload: &Workload, demands: Demands, seed: u64, numb
         Partition::ByKey => workload
             .keys
             .iter()
-            .filter_map(|key| unexplained(&model, &of_key(calls, key)))
+            .filter_map(|key| unexplained(&model, &cut::of_key(calls, key)))
             .collect(),
-        Partition::Tree => unexplained(&model, &expand(calls, workload.keys)).into_iter().collect(),
+        Partition::Tree => {
+            unexplained(&model, &cut::expand(calls, workload.keys)).into_iter().collect()
+        }
         Partition::InOrder => checks::in_order(calls),
+        Partition::Drained => {
+            let flat = cut::drained(calls, workload.keys[0]);
+            flat.iter().filter_map(|calls| unexplained(&model, calls)).collect()
+        }
     });
     let unknown = calls.iter().filter(|call| !call.is_known()).count();
     let describe = |problem: String| {
@@ -92,8 +116,9 @@ fn record(fleet: &Fleet, workload: &Workload, top: &str, seed: u64) -> Result<Re
     let addresses = fleet.addresses();
     let watch = Stopwatch::start();
     make_top(addresses[0], top, watch)?;
+    let prepared = prepare(&addresses, workload, top, watch);
     let (seen, calls, problems) =
-        (Sightings::default(), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        (Sightings::default(), Mutex::new(prepared), Mutex::new(Vec::new()));
     let clients = addresses.len() * workload.clients;
     let start = Barrier::new(clients);
     thread::scope(|scope| {
@@ -128,11 +153,34 @@ fn record(fleet: &Fleet, workload: &Workload, top: &str, seed: u64) -> Result<Re
         for key in workload.keys {
             let verb =
                 if workload.partition == Partition::InOrder { Verb::List } else { Verb::Get };
-            calls.push(last_read(&mut last, &Operation::new(verb, key))?);
+            let operation = Operation { quorum: true, ..Operation::new(verb, key) };
+            calls.push(last_read(&mut last, &operation)?);
         }
         problems.append(&mut last.problems);
     }
     Ok(Recorded { calls, problems })
+}
+
+/// Puts the files that have to be there before the clients begin. A put whose outcome is unknown
+/// is one call of the history like any other.
+fn prepare(addresses: &[&str], workload: &Workload, top: &str, watch: Stopwatch) -> Vec<Call> {
+    let calls = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for lane in 0..PREPARING.min(workload.prepared) {
+            let gateway = lane % addresses.len();
+            let mut client = Client::new(100 + lane, gateway, addresses[gateway], top, watch);
+            let calls = &calls;
+            scope.spawn(move || {
+                for number in (lane..workload.prepared).step_by(PREPARING) {
+                    let key = format!("{}/f{number:03}", workload.keys[0]);
+                    let call =
+                        client.call(&Operation::new(Verb::Set, &key).value(&format!("p{number}")));
+                    calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+                }
+            });
+        }
+    });
+    calls.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The history's directory is there before it begins, and is none of its keys.
@@ -158,46 +206,6 @@ fn last_read(client: &mut Client, operation: &Operation) -> Result<Call, String>
         last = call.reply.to_string();
     }
     Err(format!("{operation} was not answered at the end: {last}"))
-}
-
-/// The calls about one key.
-fn of_key(calls: &[Call], key: &str) -> Vec<Call> {
-    calls.iter().filter(|call| call.operation.key == key).cloned().collect()
-}
-
-/// A listing is consistent key by key: each of its nodes, and each that it does not show, is a read
-/// of its own.
-fn expand(calls: &[Call], keys: &[&str]) -> Vec<Call> {
-    let mut expanded = Vec::new();
-    for call in calls {
-        let nodes = match &call.reply {
-            Reply::Done { nodes, .. } if call.operation.verb == Verb::List => nodes.clone(),
-            _ => Vec::new(),
-        };
-        let is_dir = call.node().is_some_and(|node| node.dir);
-        expanded.push(call.clone());
-        if call.operation.verb != Verb::List || !is_dir {
-            continue;
-        }
-        let dir = &call.operation.key;
-        let direct =
-            keys.iter().filter(|key| key.rsplit_once('/').is_some_and(|(above, _)| above == dir));
-        for key in direct {
-            let shown: Option<&Shown> = nodes.iter().find(|node| node.key == **key);
-            let reply = match shown {
-                Some(node) => {
-                    Reply::Done { status: 200, node: node.clone(), prev: None, nodes: Vec::new() }
-                }
-                None => Reply::NotListed,
-            };
-            expanded.push(Call {
-                operation: Operation::new(Verb::Get, key),
-                reply,
-                ..call.clone()
-            });
-        }
-    }
-    expanded
 }
 
 /// Why there is no order that explains the calls; nothing if there is one.

@@ -19,6 +19,9 @@ pub enum Partition {
     Tree,
     /// Keys made by POST, with a check of their own.
     InOrder,
+    /// The first key is a large directory, the others are files in it. Its removal takes the files one
+    /// by one, each at some time until it is acknowledged.
+    Drained,
 }
 
 /// A kind of history.
@@ -38,6 +41,8 @@ pub struct Workload {
     pub pause_ms: u64,
     /// How many such histories are under way at once.
     pub lanes: usize,
+    /// How many files are put below the first key before the clients begin.
+    pub prepared: usize,
     /// How the checker takes it.
     pub partition: Partition,
 }
@@ -80,8 +85,12 @@ const TREE: &[(Verb, usize)] = &[
 /// Keys named by their index.
 const IN_ORDER: &[(Verb, usize)] = &[(Verb::Post, 6), (Verb::List, 1)];
 
+/// A directory too large for one transaction, removed while files are made in it.
+const DRAINED: &[(Verb, usize)] =
+    &[(Verb::Get, 4), (Verb::Set, 6), (Verb::Create, 4), (Verb::Delete, 1), (Verb::RemoveTree, 1)];
+
 /// The workloads, in the order of the table.
-pub const WORKLOADS: [Workload; 5] = [
+pub const WORKLOADS: [Workload; 6] = [
     Workload {
         name: "set, CAS, create, update, delete of one key",
         verbs: FILE,
@@ -90,6 +99,7 @@ pub const WORKLOADS: [Workload; 5] = [
         calls: 5,
         pause_ms: 0,
         lanes: 3,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -100,6 +110,7 @@ pub const WORKLOADS: [Workload; 5] = [
         calls: 8,
         pause_ms: 0,
         lanes: 3,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -110,6 +121,7 @@ pub const WORKLOADS: [Workload; 5] = [
         calls: 8,
         pause_ms: 700,
         lanes: 12,
+        prepared: 0,
         partition: Partition::ByKey,
     },
     Workload {
@@ -120,6 +132,7 @@ pub const WORKLOADS: [Workload; 5] = [
         calls: 7,
         pause_ms: 0,
         lanes: 3,
+        prepared: 0,
         partition: Partition::Tree,
     },
     Workload {
@@ -130,7 +143,19 @@ pub const WORKLOADS: [Workload; 5] = [
         calls: 6,
         pause_ms: 0,
         lanes: 3,
+        prepared: 0,
         partition: Partition::InOrder,
+    },
+    Workload {
+        name: "recursive delete of 100 files, writes into them",
+        verbs: DRAINED,
+        keys: &["d", "d/f000", "d/f050", "d/f099", "d/new"],
+        clients: 3,
+        calls: 6,
+        pause_ms: 0,
+        lanes: 3,
+        prepared: 100,
+        partition: Partition::Drained,
     },
 ];
 
@@ -181,7 +206,8 @@ impl Workload {
             | Verb::MakeDir
             | Verb::Delete
             | Verb::RemoveDir
-            | Verb::RemoveTree => operation,
+            | Verb::RemoveTree
+            | Verb::Sweep => operation,
         }
     }
 
@@ -192,10 +218,14 @@ impl Workload {
         let about_dirs =
             matches!(verb, Verb::MakeDir | Verb::RemoveDir | Verb::RemoveTree | Verb::List);
         let mut key = self.keys[rng.usize(0..self.keys.len())];
-        // Now and then a directory where a file is usual, and the other way round.
-        for _ in 0..4 {
-            if self.partition != Partition::Tree || is_dir(key) == about_dirs || rng.u8(0..12) == 0
-            {
+        for _ in 0..100 {
+            let is_usual = match self.partition {
+                // Now and then a directory where a file is usual, and the other way round.
+                Partition::Tree => is_dir(key) == about_dirs || rng.u8(0..12) == 0,
+                Partition::Drained => is_dir(key) == about_dirs,
+                Partition::ByKey | Partition::InOrder => true,
+            };
+            if is_usual {
                 break;
             }
             key = self.keys[rng.usize(0..self.keys.len())];

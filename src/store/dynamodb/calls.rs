@@ -156,9 +156,9 @@ pub(super) fn attempt<T, E>(
     within: Duration,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
 ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
-    let call = timeout(within, Box::pin(call));
+    let call = Box::pin(call);
     async move {
-        match call.await {
+        match timeout(within, call).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
             Err(_elapsed) => Err(Trouble::Late),
@@ -187,8 +187,8 @@ impl Lines {
         &self,
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
-        let call = Box::pin(call);
         let Timing { turn, attempt: within, .. } = self.timing;
+        let call = Box::pin(call);
         async move {
             match timeout(turn, self.free.acquire()).await {
                 Ok(Ok(_line)) => attempt(within, call).await,

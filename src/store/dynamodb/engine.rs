@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
@@ -94,11 +95,26 @@ impl Engine {
         client::with_http_client(&shared, self.clone(), Timing::default().connect)
     }
 
-    /// A store on a table of this engine, which is created where it is not there yet.
+    /// A store on a table of this engine, which is created where it is not there yet. It waits for
+    /// replies however long a busy machine takes.
     pub(super) async fn store(&self, meter: Meter) -> DynamoDbStore {
         DynamoDbStore::open_with(self.client(), &config(), meter).await.expect("a store")
     }
+
+    /// The same with the time limits that are in force elsewhere.
+    pub(super) async fn impatient_store(&self) -> DynamoDbStore {
+        let config = DynamoDbConfig { timing: Timing::default(), ..config() };
+        DynamoDbStore::open_with(self.client(), &config, Meter::none()).await.expect("a store")
+    }
 }
+
+const PATIENT: Timing = Timing {
+    connect: Duration::from_secs(60),
+    turn: Duration::from_secs(60),
+    attempt: Duration::from_secs(60),
+    read: Duration::from_secs(60),
+    commit: Duration::from_secs(60),
+};
 
 pub(super) fn config() -> DynamoDbConfig {
     DynamoDbConfig {
@@ -107,7 +123,7 @@ pub(super) fn config() -> DynamoDbConfig {
         region: None,
         endpoint_url: None,
         create_table: true,
-        timing: Timing::default(),
+        timing: PATIENT,
     }
 }
 

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use known::Sight;
 
-use super::change::{Commit, NodeOp, Op};
+use super::change::{Commit, Mutation, NodeOp, Op};
 use super::error::{Error, ErrorCode};
 use super::index::UnixMs;
-use super::item::{Action, Item, WriteId};
+use super::item::{Action, Content, Item, WriteId};
 use super::key::Key;
 use super::node::Event;
 use super::request::{Operation, Seen, Write};
@@ -235,9 +235,11 @@ impl Plan {
             (Prior::FromStore, Aftermath::Before(item)) => item.clone(),
             (Prior::FromStore, Aftermath::Found(item)) => before_removal(item, id).map(Arc::new),
         };
-        let after = match (aftermath, &before) {
-            (Aftermath::Found(item), None) => written_since(op, item)?,
-            (Aftermath::Found(_) | Aftermath::Before(_), _) => op.apply(before.as_deref())?,
+        let after = match (&self.prior, aftermath, &before) {
+            (Prior::FromStore, Aftermath::Found(item), None) => left_by(op, item, id),
+            (Prior::Nothing | Prior::Known(_) | Prior::FromStore, _, _) => {
+                op.apply(before.as_deref())?
+            }
         };
         let prev_node = before.as_deref().map(|item| item.node(now));
         let mut node = after.node(now);
@@ -271,19 +273,44 @@ impl Plan {
     }
 }
 
-/// The node that this write removed, all of which its tombstone still tells. After a lost reply of
-/// another write the node before it is gone, and none is shown.
+/// The node that this write removed, as its tombstone still tells. None where another write came
+/// since, and after a lost reply of any other write than a removal: the node before is gone.
 fn before_removal(tombstone: &Item, id: WriteId) -> Option<Item> {
-    let modified = tombstone.removed.filter(|_| tombstone.modified == id.index)?.before;
-    Some(Item { removed: None, modified, ..tombstone.clone() })
+    let removed = tombstone.removed.filter(|_| tombstone.modified == id.index)?;
+    Some(Item { removed: None, modified: removed.before, ..tombstone.clone() })
 }
 
-/// What an operation made of an item that may have been written over since: all that it wrote
-/// itself, and the rest as it is by now.
-fn written_since(op: &NodeOp, item: &Item) -> Option<Item> {
-    let made = op.apply(None).or_else(|| op.apply(Some(item)))?;
-    // The node may even have been made anew.
-    Some(Item { created: made.created.min(op.id.index), ..made })
+/// The file that a write left whose reply was lost, from what was found to carry the write.
+///
+/// Where another write came since, only this one itself tells: another's value is never shown as
+/// its own. What is told by neither is shown as if this write had created the file empty: the value
+/// that a refresh kept, and the createdIndex where the file was created anew since.
+fn left_by(op: &NodeOp, found: &Item, id: WriteId) -> Item {
+    let last = found.removed.map_or(found.modified, |removed| removed.before);
+    if last == id.index {
+        return Item { modified: id.index, removed: None, ..found.clone() };
+    }
+    let (value, creates, expiration) = match &op.mutation {
+        Mutation::WriteFile { value, creates, expiration } => {
+            (value.clone(), *creates, *expiration)
+        }
+        Mutation::MakeDir { .. }
+        | Mutation::SetDirTtl { .. }
+        | Mutation::Stamp { .. }
+        | Mutation::Remove { .. }
+        | Mutation::EndDrain { .. }
+        | Mutation::RuleOut
+        | Mutation::RuleOutNew { .. } => (None, false, None),
+    };
+    let was_there = !creates && found.created < id.index;
+    Item {
+        content: Content::File(value.unwrap_or_default()),
+        created: if was_there { found.created } else { id.index },
+        modified: id.index,
+        expiration,
+        removed: None,
+        ..found.clone()
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The rules, tried on a store that is a map: tables whose names are the spec, and properties.
 
+mod lost;
 mod random;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::v2::change::NodeOp;
 use crate::v2::index::EtcdIndex;
-use crate::v2::item::{Removed, Value};
+use crate::v2::item::{Removed, Value, Writes};
 use crate::v2::request::{Compare, Draft, Removal};
 
 const START: UnixMs = UnixMs(1_790_000_000_000);

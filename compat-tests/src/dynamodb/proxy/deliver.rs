@@ -36,6 +36,13 @@ impl From<Option<Reply>> for Delivery {
     }
 }
 
+impl Delivery {
+    /// Whether the engine did what the call asked for, and its sender is told so.
+    fn is_applied(&self) -> bool {
+        matches!(self, Self::Reply(reply) if reply.status.is_success())
+    }
+}
+
 /// A call and how it was sent.
 struct Sent {
     shared: Arc<Shared>,
@@ -141,11 +148,15 @@ impl Sent {
             Fault::Twice => {
                 let first = self.forward().await;
                 let second = self.forward().await;
-                if dice.bool() { first } else { second }
+                // A refusal that was told is never followed by a second delivery that applies: who
+                // delivers again has not got the first answer.
+                if first.is_applied() && dice.bool() { first } else { second }
             }
             Fault::LateTwin => {
                 let first = self.forward().await;
-                self.forward_later(millis(&mut dice, 5, 2500));
+                if first.is_applied() {
+                    self.forward_later(millis(&mut dice, 5, 2500));
+                }
                 first
             }
             // Applied, and the answer is lost.

@@ -145,6 +145,11 @@ fn bad_indexes(node: &Node) -> Option<String> {
         Content::Dir(stamp) => stamp.unwrap_or_default(),
         Content::File(_) => 0,
     };
+    let before = node.removed.map(|removed| removed.before);
+    // What marks that a write will never happen, where nothing ever was.
+    if before == Some(Some(0)) && *created == 0 && *modified == 0 {
+        return None;
+    }
     let highest = stamp.max(*modified).max(*created);
     if highest >= INDEX_LIMIT || *created == 0 {
         return Some(format!("{path} has an index that is none: {created}, {modified}, {stamp}"));
@@ -152,7 +157,6 @@ fn bad_indexes(node: &Node) -> Option<String> {
     if created > modified {
         return Some(format!("{path} was created at {created}, after its change at {modified}"));
     }
-    let before = node.removed.map(|removed| removed.before);
     match before {
         Some(None) => Some(format!("the tombstone {path} does not know what it was before")),
         Some(Some(before)) if before >= *modified => {

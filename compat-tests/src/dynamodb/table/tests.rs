@@ -71,6 +71,7 @@ fn a_sound_table_breaks_nothing() {
         vec![root(), dir(), file(), other],
         vec![root(), dir(), file(), tombstone(gone)],
         vec![root(), tombstone(dir()), tombstone(file())],
+        vec![root(), with(tombstone(file()), json!({ "c": 0, "m": 0, "b": 0 }))],
         vec![
             root(),
             dir_with_ttl,

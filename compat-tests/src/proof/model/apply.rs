@@ -61,6 +61,7 @@ pub(super) fn apply(
             write.existing()?;
             Ok(write.removed())
         }
+        Verb::Sweep => Ok(write.removed()),
     }
 }
 

@@ -7,10 +7,11 @@ use crate::proof::history::{Call, Reply, Shown, Verb};
 
 /// The state with all that an answer shows of what was there before the call. `None`: it shows
 /// what can't be.
-pub(super) fn learn(state: &State, call: &Call) -> Option<State> {
+pub(super) fn learn(demand: PrevNode, state: &State, call: &Call) -> Option<State> {
     let mut state = state.clone();
     let operation = &call.operation;
     match &call.reply {
+        Reply::Done { .. } if operation.verb == Verb::Sweep => {}
         Reply::Done { node, prev, .. } => {
             if !operation.writes() {
                 learn_node(&mut state, node)?;
@@ -22,7 +23,8 @@ pub(super) fn learn(state: &State, call: &Call) -> Option<State> {
             if let (Some(found), Some(wanted)) = (&found, operation.prev_index) {
                 state.bind(found.modified, wanted)?;
             }
-            if let (Some(found), true) = (&found, keeps_created(operation.verb)) {
+            let keeps = keeps_created(operation.verb) && !is_partly_lost(demand, &call.reply);
+            if let (Some(found), true) = (&found, keeps) {
                 state.bind(found.created, node.created)?;
             }
         }
@@ -37,6 +39,13 @@ pub(super) fn learn(state: &State, call: &Call) -> Option<State> {
         Reply::Refused { .. } | Reply::NotListed | Reply::Unknown(_) => {}
     }
     Some(state)
+}
+
+/// Whether the answer is of a write that was found to have happened, and was written over by then:
+/// neither the node before is known, nor what it left unchanged.
+fn is_partly_lost(demand: PrevNode, reply: &Reply) -> bool {
+    matches!(reply, Reply::Done { node, prev: None, .. }
+        if demand == PrevNode::MayBeLost && node.created == node.modified)
 }
 
 fn keeps_created(verb: Verb) -> bool {
@@ -74,6 +83,9 @@ pub(super) fn done(prev_node: PrevNode, applied: Applied, numbered: &Numbered) -
     let Numbered { number, call } = numbered;
     let Applied { mut state, key, written, before } = applied;
     let Reply::Done { status, node, prev, .. } = &call.reply else { return None };
+    if call.operation.verb == Verb::Sweep {
+        return Some(state);
+    }
     if !call.operation.writes() {
         return (*status == 200 && (node.key == key)).then_some(state);
     }
@@ -94,9 +106,13 @@ pub(super) fn done(prev_node: PrevNode, applied: Applied, numbered: &Numbered) -
     match state.nodes.get_mut(&key) {
         Some(after) => {
             after.expires = exact(after.expires, node.expires)?;
-            let is_same = after.value == node.value && after.value.is_none() == node.dir;
-            let created = super::Index::Known(node.created);
-            (is_same && after.created == created).then_some(state)
+            let is_lost = is_partly_lost(prev_node, &call.reply);
+            let is_found_out = prev_node == PrevNode::MayBeLost && prev.is_none();
+            let is_kept = call.operation.verb == Verb::Refresh && is_found_out;
+            let is_value =
+                after.value == node.value || (is_kept && node.value.as_deref() == Some(""));
+            let is_created = is_lost || after.created == super::Index::Known(node.created);
+            (is_value && is_created && after.value.is_none() == node.dir).then_some(state)
         }
         None => {
             let was_dir = was.is_some_and(|was| was.value.is_none());
@@ -127,7 +143,8 @@ fn is_status(verb: Verb, status: u16, was: Option<&Node>, prev: Option<&Shown>) 
         | Verb::Delete
         | Verb::CompareAndDelete
         | Verb::RemoveDir
-        | Verb::RemoveTree => status == 200,
+        | Verb::RemoveTree
+        | Verb::Sweep => status == 200,
     }
 }
 

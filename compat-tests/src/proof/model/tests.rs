@@ -238,3 +238,25 @@ fn a_refresh_keeps_the_value_and_moves_the_expiration() {
         "removed though refreshed"
     );
 }
+
+#[test]
+fn a_write_that_was_found_out_late_shows_its_own_value_or_none() {
+    let lenient = Tree { prev_node: PrevNode::MayBeLost, ..tree() };
+    let update = |value: &str, created: u64| {
+        let reply = done(file("k", value, created, 20), None);
+        at(20, 30, ask(Verb::Update, "k").value("2"), reply)
+    };
+    let explains =
+        |call: Call| matches!(check_with(&lenient, &[first(), call]), Verdict::Linearizable(_));
+    assert!(explains(update("2", 10)));
+    assert!(explains(update("2", 20)), "created anew since, so it is not known when");
+    assert!(!explains(update("2", 15)), "made up");
+    assert!(!explains(update("other", 10)), "another's value");
+    assert!(is_bad(&[first(), update("2", 20)]), "nothing was lost");
+    let refresh = |value: &str| {
+        let node = Shown { expires: Some(1020), ..file("k", value, 10, 20) };
+        at(20, 30, Operation { ttl: Some(1), ..ask(Verb::Refresh, "k") }, done(node, None))
+    };
+    assert!(explains(refresh("1")) && explains(refresh("")));
+    assert!(!explains(refresh("other")), "another's value");
+}

@@ -39,7 +39,7 @@ fn commits() -> [Commit; 3] {
 
 async fn store() -> (Engine, DynamoDbStore) {
     let engine = Engine::new();
-    let store = engine.store(Meter::none()).await;
+    let store = engine.impatient_store().await;
     engine.take_calls();
     (engine, store)
 }

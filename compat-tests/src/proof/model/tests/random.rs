@@ -133,9 +133,9 @@ impl Server {
     }
 }
 
-/// A history in which each call takes effect at a time between its beginning and its end, and some
-/// answers are lost. With a defect calls do not overlap, so that each defect can be seen.
-fn simulate(seed: u64, defect: Defect) -> (Vec<Call>, bool) {
+/// A history in which each call takes effect at a time between its beginning and its end, up to
+/// `wide` microseconds from either, and without a defect some answers are lost.
+fn simulate(seed: u64, defect: Defect, wide: u64) -> (Vec<Call>, bool) {
     let mut rng = Rng::with_seed(seed);
     let workload: &Workload = &WORKLOADS[0];
     let (seen, mut server) = (Sightings::default(), Server::new(defect, rng.usize(3..12)));
@@ -145,7 +145,6 @@ fn simulate(seed: u64, defect: Defect) -> (Vec<Call>, bool) {
     for number in 0..50 {
         let client = rng.usize(0..clients);
         effect = (effect + rng.u64(1..20)).max(free_at[client] + 2);
-        let wide = if defect == Defect::None { 40 } else { 0 };
         let invoked = (effect - rng.u64(0..=wide.min(effect - free_at[client] - 1))).max(1);
         let answered = effect + rng.u64(0..=wide);
         free_at[client] = answered;
@@ -175,7 +174,7 @@ fn simulate(seed: u64, defect: Defect) -> (Vec<Call>, bool) {
 #[test]
 fn what_is_linearizable_passes() {
     for seed in 0..300 {
-        let (calls, _) = simulate(seed, Defect::None);
+        let (calls, _) = simulate(seed, Defect::None, 40);
         assert!(is_good(&calls), "seed {seed}:\n{}", crate::proof::history::render(&calls));
         let unknown = |call: &Call| !call.is_known();
         // What an unknown write left is not known to the checks, which go by what was answered.
@@ -184,6 +183,25 @@ fn what_is_linearizable_passes() {
                 checks::all(&calls, checks::Reach::AnyGateway, std::time::Duration::from_secs(9));
             assert!(found.is_empty(), "seed {seed}: {found:?}");
         }
+    }
+}
+
+#[test]
+fn a_write_that_is_lost_or_done_though_refused_is_found_among_calls_that_overlap() {
+    for defect in [Defect::LosesWrite, Defect::RefusesAndWrites, Defect::KeepsRemoved] {
+        let mut count = 0;
+        for seed in 0..100 {
+            let (calls, has_erred) = simulate(seed, defect, 15);
+            if has_erred {
+                count += 1;
+                assert!(
+                    is_bad(&calls),
+                    "{defect:?}, seed {seed}:\n{}",
+                    crate::proof::history::render(&calls)
+                );
+            }
+        }
+        assert!(count > 50, "{defect:?} showed only {count} times");
     }
 }
 
@@ -200,7 +218,7 @@ fn every_defect_is_found() {
     for defect in defects {
         let mut count = 0;
         for seed in 0..100 {
-            let (calls, has_erred) = simulate(seed, defect);
+            let (calls, has_erred) = simulate(seed, defect, 0);
             if has_erred {
                 count += 1;
                 assert!(
