@@ -161,6 +161,11 @@ pub fn watcher_waits() -> Held {
     Held::one(&METRICS.watchers)
 }
 
+/// `etcdynamo_gateways`: how many gateways are on the table, this one among them.
+pub fn gateways_seen(gateways: usize) {
+    METRICS.gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
+}
+
 /// `etcdynamo_http_connections`: open connections, for as long as the guard lives.
 pub fn connection_opened() -> Held {
     Held::one(&METRICS.connections)
@@ -208,6 +213,7 @@ struct Metrics {
     watch_requests: IntCounter,
     watchers: IntGauge,
     connections: IntGauge,
+    gateways: IntGauge,
     indexes_refused: IntCounter,
     outcomes_found_out: IntCounter,
     table: TableMetrics,
@@ -287,6 +293,7 @@ impl Metrics {
             watch_requests: store.counter("watch_requests_total", "Watches that began.")?,
             watchers: store.gauge("watchers", "Watchers that wait.")?,
             connections: own.gauge("http_connections", "Open client connections.")?,
+            gateways: own.gauge("gateways", "Gateways on the table.")?,
             indexes_refused: own
                 .counter("index_refused_total", "Indexes too far ahead of this clock.")?,
             outcomes_found_out: own

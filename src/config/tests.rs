@@ -37,7 +37,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
-        watch: WatchConfig { window: Some(1000), timeout: None },
+        watch: WatchConfig { kind: WatchKind::Local, window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
         max_connections: 4096,
@@ -115,7 +115,8 @@ fn watches() {
         (&["--watch=local", "--watch-window=7"][..], Some(7), None),
         (&["--watch=off"], None, None),
         (&["--watch-timeout-ms=55000"], Some(1000), Some(55_000)),
-        (&["--table=etcd"], None, None),
+        (&["--table=etcd"], Some(1000), None),
+        (&["--table=etcd", "--watch=local"], Some(1000), None),
         (&["--table=etcd", "--watch=off"], None, None),
     ] {
         let config = good(args);
@@ -159,7 +160,6 @@ fn each_mistake_names_its_flag() {
         (&["--log-level", "loud"], "log-level", "is none of"),
         (&["--watch=streams"], "watch", "not available yet"),
         (&["--watch=maybe"], "watch", "is none of"),
-        (&["--table=etcd", "--watch=local"], "watch", "must be off"),
         (&["--watch-window=few"], "watch-window", "is no number"),
         (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),
         (&["--watch-window=0"], "watch-window", "more than 0"),

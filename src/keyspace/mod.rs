@@ -7,6 +7,7 @@
 
 mod drain;
 mod expiry;
+mod neighbours;
 mod open;
 mod read;
 mod statistics;
@@ -15,6 +16,7 @@ mod turns;
 mod watching;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use crate::v2::{
 use crate::watch::Hub;
 
 use drain::Drain;
+use neighbours::Neighbours;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
@@ -140,9 +143,20 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many events are kept for watches; `None`: watches are refused.
     pub watch_window: Option<usize>,
+    /// Whose writes watchers are told of.
+    pub watch_reach: Reach,
     /// Remove files when their TTL runs out, so that watchers hear of it, and look at the whole
     /// tree for such files at the start. Without it they are only invisible from then on.
     pub scan_for_ttl: bool,
+}
+
+/// Whose writes watchers are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of this gateway. It must be the only one, and refuses watches while it is not.
+    Own,
+    /// Those of all gateways, as the store feeds them.
+    All,
 }
 
 /// One tree in a store.
@@ -159,6 +173,9 @@ pub struct Keyspace<S> {
     ttl_files: TtlFiles,
     hub: Option<Arc<Hub>>,
     lost: Lost,
+    neighbours: Neighbours,
+    /// Watches are refused, as others write here too.
+    refuses: AtomicBool,
     left_drains: Mutex<Vec<Drain>>,
 }
 
@@ -228,6 +245,23 @@ impl<S> Keyspace<S> {
     /// The id of this gateway's write at an index.
     fn write_id(&self, index: EtcdIndex) -> WriteId {
         WriteId { index, gateway: self.gateway }
+    }
+
+    /// An index above all that this gateway has issued or seen, which is settled at once.
+    fn fresh_index(&self) -> EtcdIndex {
+        let ticket = self.clock.begin();
+        let index = ticket.index();
+        ticket.happened();
+        index
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.refuses.load(Ordering::Acquire)
+    }
+
+    /// Gives what was so before.
+    fn set_refusing(&self, refuses: bool) -> bool {
+        self.refuses.swap(refuses, Ordering::AcqRel)
     }
 
     /// Takes note of the indexes of an item that was read.

@@ -1,10 +1,12 @@
 //! Opening a keyspace: who this cluster is, and whether this program may touch its data.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::neighbours::Neighbours;
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
@@ -13,8 +15,8 @@ use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::v2::{
-    Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS, WriteId,
-    writer_slot,
+    Commit, Error, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, UnixMs,
+    WRITER_SLOTS, WriteId, writer_slot,
 };
 use crate::watch::Hub;
 
@@ -31,6 +33,8 @@ pub enum OpenError {
     Store(StoreError),
     /// The data has a layout that this program does not know.
     Schema(u32),
+    /// It cannot be seen whether there are other gateways.
+    Company(Error),
     /// The keyspace could neither be found nor made.
     Unsettled,
 }
@@ -44,6 +48,9 @@ impl fmt::Display for OpenError {
                 "the keyspace has schema version {found}, and this program knows {SCHEMA}: \
                  use the version of etcdynamo that wrote it, or a newer one"
             ),
+            OpenError::Company(error) => {
+                write!(f, "it cannot be seen whether there are other gateways: {error}")
+            }
             OpenError::Unsettled => f.write_str("the keyspace could neither be found nor made"),
         }
     }
@@ -53,7 +60,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Store(error) => Some(error),
-            OpenError::Schema(_) | OpenError::Unsettled => None,
+            OpenError::Schema(_) | OpenError::Company(_) | OpenError::Unsettled => None,
         }
     }
 }
@@ -66,7 +73,7 @@ impl<S: Store> Keyspace<S> {
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
-        let gateway = claim_slot(&store, &clock).await?;
+        let (gateway, sign) = claim_slot(&store, &clock).await?;
         // What was before is not in the window: nothing is kept over a restart.
         let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
         let keyspace = Keyspace {
@@ -82,7 +89,11 @@ impl<S: Store> Keyspace<S> {
             ttl_files: TtlFiles::default(),
             hub,
             lost: Lost::default(),
+            neighbours: Neighbours::default(),
+            refuses: AtomicBool::new(false),
         };
+        keyspace.note_own_sign(sign);
+        keyspace.look_around().await.map_err(OpenError::Company)?;
         keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
         Ok(keyspace)
     }
@@ -128,8 +139,8 @@ fn first_commit(id: WriteId) -> Commit {
 }
 
 /// Chooses this gateway's number, and so its slot: one that no gateway has yet, or the one whose
-/// gateway was not seen for the longest time.
-async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, OpenError> {
+/// gateway was not seen for the longest time. Gives the date of its sign of life too.
+async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<(u32, UnixMs), OpenError> {
     for _ in 0..OPEN_ATTEMPTS {
         let taken = store.records(RecordKind::Gateway).await.map_err(OpenError::Store)?;
         let holder = |slot: u32| {
@@ -143,13 +154,14 @@ async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, Open
         };
         let slot = (0..WRITER_SLOTS).min_by_key(|slot| holder(*slot)).unwrap_or_default();
         let gateway = fastrand::u32(..u32::MAX / WRITER_SLOTS) * WRITER_SLOTS + slot;
-        let record = Record::Gateway { gateway, seen: clock.now() };
+        let sign = clock.now();
+        let record = Record::Gateway { gateway, seen: sign };
         // A free slot is for the first who comes; one that is taken over was abandoned.
         let op = if holder(slot).is_none() { Op::AddRecord(record) } else { Op::PutRecord(record) };
         let ticket = clock.begin();
         let id = WriteId { index: ticket.index(), gateway };
         match store.commit(&Commit { id, ops: vec![op] }).await {
-            Ok(Committed::Applied { .. }) => return Ok(gateway),
+            Ok(Committed::Applied { .. }) => return Ok((gateway, sign)),
             // Another gateway was faster, or it may have been this one: the next slot will do.
             Ok(Committed::Refused { .. }) | Err(StoreError::Indeterminate(_)) => {}
             Err(error) => return Err(OpenError::Store(error)),

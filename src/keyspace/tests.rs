@@ -10,9 +10,10 @@ use crate::clock::Clock;
 use crate::clock::fake::FakeClock;
 use crate::store::embedded::Embedded;
 use crate::store::faults::{Fault, Faults};
-use crate::v2::RecordKind;
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
+use crate::v2::{Record, RecordKind};
 
+mod neighbours;
 mod watches;
 
 const START_US: u64 = 1_790_000_000_000_000;
@@ -44,6 +45,7 @@ impl World {
             read_consistency: Consistency::Strong,
             request_timeout: Duration::from_secs(30),
             watch_window: None,
+            watch_reach: Reach::Own,
             scan_for_ttl: false,
         };
         self.gateway_as(store, config).await

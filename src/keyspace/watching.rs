@@ -150,10 +150,7 @@ impl<S> Keyspace<S> {
     fn doubt(&self, key: &Key) {
         let Some(hub) = &self.hub else { return };
         // An index of its own, so that clients who read anew get past it.
-        let ticket = self.clock.begin();
-        let upto = ticket.index();
-        ticket.happened();
-        hub.doubt(key, upto);
+        hub.doubt(key, self.fresh_index());
     }
 
     /// Tells watchers what no write tells: that an event waited for too long, or a doubt. For
@@ -181,6 +178,7 @@ impl<S: Store> Keyspace<S> {
             return Err(Error::new(ErrorCode::InvalidField, cause));
         };
         self.check_key(&watch.key)?;
+        self.refuse_beside_others()?;
         if let Some(since) = watch.since {
             // What it looks back on is to be whole. It is not waited for longer than it is held.
             let _ = timeout(HOLD_LIMIT * 2, hub.catch_up(since)).await;

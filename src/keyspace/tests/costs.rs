@@ -33,6 +33,7 @@ impl Bill {
             read_consistency,
             request_timeout: Duration::from_secs(30),
             watch_window: None,
+            watch_reach: Reach::Own,
             scan_for_ttl: false,
         };
         let gateway = Keyspace::open(store, clock, config).await.expect("the keyspace opens");
