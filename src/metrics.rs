@@ -161,6 +161,36 @@ pub fn watcher_waits() -> Held {
     Held::one(&METRICS.watchers)
 }
 
+/// `etcdynamo_watchers_dropped_total`: watchers that were too slow, and hear nothing more.
+pub fn watcher_dropped() {
+    METRICS.watch.dropped.inc();
+}
+
+/// `etcdynamo_watch_window_events`: events that are kept for watches that begin in the past.
+pub fn window_holds(events: usize) {
+    METRICS.watch.window.set(i64::try_from(events).unwrap_or(i64::MAX));
+}
+
+/// `etcdynamo_watch_doubts_total`: keys whose watchers were ended, because an event about them came
+/// too late or may be missing.
+pub fn key_doubted() {
+    METRICS.watch.doubts.inc();
+}
+
+/// `etcdynamo_stream_gaps_total`: how often the window was cleared because records of the table's
+/// stream were missing.
+pub fn stream_gap() {
+    METRICS.watch.gaps.inc();
+}
+
+/// `etcdynamo_stream_lag_ms`: for how long no round through the table's stream was whole; 0 while
+/// nobody watches. And `etcdynamo_stream_hold_ms`: how long events wait for those of others.
+pub fn stream_lags(lag: Duration, hold: Duration) {
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    METRICS.watch.lag_ms.set(ms(lag));
+    METRICS.watch.hold_ms.set(ms(hold));
+}
+
 /// `etcdynamo_gateways`: how many gateways are on the table, this one among them.
 pub fn gateways_seen(gateways: usize) {
     METRICS.gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
@@ -217,6 +247,7 @@ struct Metrics {
     indexes_refused: IntCounter,
     outcomes_found_out: IntCounter,
     table: TableMetrics,
+    watch: WatchMetrics,
 }
 
 struct TableMetrics {
@@ -244,6 +275,29 @@ impl TableMetrics {
                 "Calls that were throttled or in conflict.",
                 by,
             )?,
+        })
+    }
+}
+
+struct WatchMetrics {
+    dropped: IntCounter,
+    window: IntGauge,
+    doubts: IntCounter,
+    gaps: IntCounter,
+    lag_ms: IntGauge,
+    hold_ms: IntGauge,
+}
+
+impl WatchMetrics {
+    fn registered(own: &Family<'_>) -> prometheus::Result<WatchMetrics> {
+        let lag = "Milliseconds since the stream was last read as a whole.";
+        Ok(WatchMetrics {
+            dropped: own.counter("watchers_dropped_total", "Watchers that were too slow.")?,
+            window: own.gauge("watch_window_events", "Events kept for watches in the past.")?,
+            doubts: own.counter("watch_doubts_total", "Keys whose watchers had to start anew.")?,
+            gaps: own.counter("stream_gaps_total", "Clears for missing stream records.")?,
+            lag_ms: own.gauge("stream_lag_ms", lag)?,
+            hold_ms: own.gauge("stream_hold_ms", "Milliseconds that events wait for others'.")?,
         })
     }
 }
@@ -299,6 +353,7 @@ impl Metrics {
             outcomes_found_out: own
                 .counter("unknown_outcomes_total", "Commits whose outcome had to be found out.")?,
             table: TableMetrics::registered(&registry)?,
+            watch: WatchMetrics::registered(&own)?,
             registry,
         })
     }
@@ -375,6 +430,11 @@ mod tests {
         watch_requested();
         index_refused();
         outcome_found_out();
+        watcher_dropped();
+        key_doubted();
+        stream_gap();
+        stream_lags(Duration::from_millis(7), Duration::from_millis(5));
+        gateways_seen(2);
         dynamodb_called("GetItem", 0.5, 1.0, true);
         for line in [
             r#"etcd_http_received_total{method="QGET"} "#,
@@ -389,6 +449,12 @@ mod tests {
             "etcd_debugging_store_watch_requests_total ",
             "etcdynamo_index_refused_total ",
             "etcdynamo_unknown_outcomes_total ",
+            "etcdynamo_watchers_dropped_total ",
+            "etcdynamo_watch_doubts_total ",
+            "etcdynamo_stream_gaps_total ",
+            "etcdynamo_stream_lag_ms 7",
+            "etcdynamo_stream_hold_ms 5",
+            "etcdynamo_gateways ",
             r#"etcdynamo_dynamodb_calls_total{operation="GetItem"} "#,
             r#"etcdynamo_dynamodb_read_request_units_total{operation="GetItem"} 0.5"#,
             r#"etcdynamo_dynamodb_write_request_units_total{operation="GetItem"} 1"#,

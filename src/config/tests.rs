@@ -117,6 +117,7 @@ fn watches() {
         (&["--watch-timeout-ms=55000"], Some(1000), Some(55_000)),
         (&["--table=etcd"], Some(1000), None),
         (&["--table=etcd", "--watch=local"], Some(1000), None),
+        (&["--table=etcd", "--watch=streams"], Some(1000), None),
         (&["--table=etcd", "--watch=off"], None, None),
     ] {
         let config = good(args);
@@ -158,7 +159,7 @@ fn each_mistake_names_its_flag() {
         (&["--cors", "example.com"], "cors", "is no origin"),
         (&["--cors", "http://a/"], "cors", "no path"),
         (&["--log-level", "loud"], "log-level", "is none of"),
-        (&["--watch=streams"], "watch", "not available yet"),
+        (&["--watch=streams"], "watch", "belongs to DynamoDB"),
         (&["--watch=maybe"], "watch", "is none of"),
         (&["--watch-window=few"], "watch-window", "is no number"),
         (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),

@@ -10,7 +10,8 @@ use super::{Mistakes, StoreConfig};
 #[derive(Debug, Args)]
 pub(super) struct WatchFlags {
     /// Whose writes watchers are told of: local for those of this gateway, which must be the only
-    /// one, or off [default: local]
+    /// one; streams for those of all gateways on the table; or off [default: local on the embedded
+    /// store, streams on DynamoDB]
     #[arg(long, env = "ETCDYNAMO_WATCH", value_name = "WHICH")]
     watch: Option<Typed<WatchKind>>,
 
@@ -57,12 +58,15 @@ impl WatchFlags {
     pub(super) fn meaning(self, store: &StoreConfig, mistakes: &mut Mistakes) -> WatchConfig {
         let by_default = match store {
             StoreConfig::Embedded { .. } => WatchKind::Local,
-            StoreConfig::DynamoDb(_) => WatchKind::Local,
+            StoreConfig::DynamoDb(_) => WatchKind::Streams,
         };
         let kind = self.watch.map_or(by_default, |kind| kind.or(by_default, "watch", mistakes));
         match (kind, store) {
-            (WatchKind::Streams, _) => mistakes.add("watch", "streams are not available yet"),
-            (WatchKind::Local | WatchKind::Off, _) => {}
+            (WatchKind::Streams, StoreConfig::Embedded { .. }) => {
+                mistakes.add("watch", "streams belongs to DynamoDB; the embedded store has local");
+            }
+            (WatchKind::Streams, StoreConfig::DynamoDb(_))
+            | (WatchKind::Local | WatchKind::Off, _) => {}
         }
         let window = self.watch_window.or(1, "watch-window", mistakes);
         if window == 0 {

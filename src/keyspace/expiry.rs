@@ -53,6 +53,7 @@ impl<S: Store> Keyspace<S> {
             self.keep_expiring_files(),
             self.keep_telling(),
             self.keep_beating(),
+            self.keep_following(),
         );
     }
 

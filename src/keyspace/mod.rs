@@ -7,8 +7,10 @@
 
 mod drain;
 mod expiry;
+mod following;
 mod neighbours;
 mod open;
+mod pace;
 mod read;
 mod statistics;
 mod ttl_files;
@@ -35,6 +37,7 @@ use crate::v2::{
 use crate::watch::Hub;
 
 use drain::Drain;
+use following::Following;
 use neighbours::Neighbours;
 use statistics::Counters;
 use ttl_files::TtlFiles;
@@ -174,6 +177,7 @@ pub struct Keyspace<S> {
     hub: Option<Arc<Hub>>,
     lost: Lost,
     neighbours: Neighbours,
+    following: Following,
     /// Watches are refused, as others write here too.
     refuses: AtomicBool,
     left_drains: Mutex<Vec<Drain>>,
@@ -181,7 +185,7 @@ pub struct Keyspace<S> {
 
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
-        let floor = self.clock.settled();
+        let floor = self.told_index();
         let work = self.answer_read(&read, floor);
         let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
             Ok(answer) => answer,
@@ -192,7 +196,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
-        let floor = self.clock.settled();
+        let floor = self.told_index();
         let work = self.carry_out(&write, floor);
         let answer = match tokio::time::timeout(self.config.request_timeout, work).await {
             Ok(answer) => answer,
@@ -223,7 +227,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     fn index(&self) -> EtcdIndex {
-        self.clock.settled()
+        self.told_index()
     }
 
     fn identity(&self) -> Identity {

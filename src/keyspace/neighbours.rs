@@ -145,7 +145,7 @@ impl<S> Keyspace<S> {
         if self.set_refusing(refuses) == refuses {
             return;
         }
-        hub.clear(self.fresh_index());
+        self.clear_past(hub);
         if refuses {
             tracing::warn!(
                 ?company,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::following::Following;
 use super::neighbours::Neighbours;
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
@@ -90,6 +91,7 @@ impl<S: Store> Keyspace<S> {
             hub,
             lost: Lost::default(),
             neighbours: Neighbours::default(),
+            following: Following::default(),
             refuses: AtomicBool::new(false),
         };
         keyspace.note_own_sign(sign);

@@ -18,7 +18,14 @@ pub enum Told {
     /// An event, and which write it was.
     Event(Box<Event>, WriteId),
     /// The node went with a directory above it, whose removal is the event.
-    Went(Key, WriteId),
+    Went {
+        /// The node's key.
+        key: Key,
+        /// Its createdIndex.
+        created: EtcdIndex,
+        /// The write that removed it: the directory's, or a later one.
+        id: WriteId,
+    },
 }
 
 /// What the change from `before` to `after` tells, at this time.
@@ -29,7 +36,9 @@ pub fn told(before: Option<&Item>, after: Option<&Item>, now: UnixMs) -> Told {
     let live_before = before.filter(|item| item.removed.is_none());
     match after.action {
         Some(action) => Told::Event(Box::new(event(action, id, live_before, after, now)), id),
-        None if after.removed.is_some() => Told::Went(after.key.clone(), id),
+        None if after.removed.is_some() => {
+            Told::Went { key: after.key.clone(), created: after.created, id }
+        }
         // A refresh, or a directory that was made for the sake of what is below it.
         None => Told::Nothing,
     }
@@ -103,7 +112,7 @@ mod tests {
                 assert_eq!(event.node.modified, id.index);
                 (event.action, id.index.0, event.prev_node.is_some())
             }
-            Told::Nothing | Told::Went(..) => panic!("no event: {told:?}"),
+            Told::Nothing | Told::Went { .. } => panic!("no event: {told:?}"),
         }
     }
 
@@ -150,7 +159,8 @@ mod tests {
         let there = apply(None, file("1"), Some(Action::Set), 10);
         let gone = apply(Some(&there), remove(false), None, 20);
         let key = Key::parse(b"/d/f").expect("clean");
-        assert_eq!(told(Some(&there), Some(&gone), NOW), Told::Went(key, id(20)));
+        let expected = Told::Went { key, created: EtcdIndex(10), id: id(20) };
+        assert_eq!(told(Some(&there), Some(&gone), NOW), expected);
     }
 
     #[test]
