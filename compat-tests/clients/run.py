@@ -2,9 +2,8 @@
 
     python3 run.py [--results FILE] TARGET...
 
-A suite passes when its runner ends well, at least one test ran, and none was skipped. Watches are a suite of their
-own: they run on real etcd always, and on the others when `COMPAT_WATCH=1` says that the server has them. With
-`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there.
+A suite passes when its runner ends well, at least one test ran, and none was skipped. With `COMPAT_URLS`
+set and the one target `url`, the suites run on a server that is already there.
 
 It starts no test itself: etcdctl and python-etcd run under unittest, node-etcd under Node's own runner.
 """
@@ -23,33 +22,29 @@ import targets
 SUITE_TIMEOUT_S = 600
 PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
 
-Suite = collections.namedtuple("Suite", "name watches argv directory")
+Suite = collections.namedtuple("Suite", "name argv directory")
 
 
-def python(name, package, *modules, watches=False):
+def python(name, package, *modules):
     argv = [PYTHON, "-W", "ignore::DeprecationWarning", "-m", "unittest", *(f"{package}.{m}" for m in modules)]
-    return Suite(name, watches, argv, targets.HERE)
+    return Suite(name, argv, targets.HERE)
 
 
-def node(name, *files, watches=False):
+def node(name, *files):
     argv = ["node", "--test", "--test-reporter=tap", *files]
-    return Suite(name, watches, argv, os.path.join(targets.HERE, "node"))
+    return Suite(name, argv, os.path.join(targets.HERE, "node"))
 
 
 SUITES = (
     python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
     python("python-etcd", "python_etcd", "test_keys", "test_directories", "test_lock"),
     node("node-etcd", "keys.test.js", "cluster.test.js"),
-    python("etcdctl watch", "etcdctl", "test_watch", watches=True),
-    python("python-etcd watch", "python_etcd", "test_watch", watches=True),
-    node("node-etcd watch", "watch.test.js", watches=True),
+    python("etcdctl watch", "etcdctl", "test_watch"),
+    python("python-etcd watch", "python_etcd", "test_watch"),
+    node("node-etcd watch", "watch.test.js"),
 )
 
 Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")
-
-
-def has_watches(target):
-    return target in ("etcd", "embedded") or os.environ.get("COMPAT_WATCH") == "1"
 
 
 def count(pattern, text):
@@ -124,8 +119,6 @@ def main():
     good = True
     for target in options.targets:
         for suite in SUITES:
-            if suite.watches and not has_watches(target):
-                continue
             began = time.monotonic()
             outcome = run_on(target, suite)
             seconds = f"{time.monotonic() - began:.1f}"

@@ -159,14 +159,13 @@ impl<S> Keyspace<S> {
 }
 
 impl<S: Store> Keyspace<S> {
-    /// Looks for others before the first request is answered.
-    pub(super) async fn look_around(&self) -> Result<(), Error> {
-        if !self.store.limits().is_remote {
-            return Ok(());
+    /// Takes in what was seen when this gateway claimed its slot with this sign.
+    pub(super) fn meet(&self, sign: UnixMs, others: Vec<Record>) {
+        self.neighbours.lock().left = Some(sign);
+        if self.store.limits().is_remote {
+            self.neighbours.take_in(others, self.gateway, self.clock.now());
+            self.judge_company();
         }
-        let looked = self.look_for_signs().await;
-        self.judge_company();
-        looked
     }
 
     /// Leaves signs and looks for others', for ever.
@@ -226,10 +225,5 @@ impl<S: Store> Keyspace<S> {
         if !matches!(timeout(LEAVE_LIMIT, self.store.commit(&commit)).await, Ok(Ok(_))) {
             tracing::warn!("the sign of life stays behind; others will see that it grows old");
         }
-    }
-
-    /// Notes the sign that was left when this gateway's slot was claimed.
-    pub(super) fn note_own_sign(&self, seen: UnixMs) {
-        self.neighbours.lock().left = Some(seen);
     }
 }

@@ -16,8 +16,8 @@ use super::{Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::v2::{
-    Commit, Error, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, UnixMs,
-    WRITER_SLOTS, WriteId, writer_slot,
+    Commit, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, UnixMs, WRITER_SLOTS,
+    WriteId, writer_slot,
 };
 use crate::watch::Hub;
 
@@ -34,8 +34,6 @@ pub enum OpenError {
     Store(StoreError),
     /// The data has a layout that this program does not know.
     Schema(u32),
-    /// It cannot be seen whether there are other gateways.
-    Company(Error),
     /// The keyspace could neither be found nor made.
     Unsettled,
 }
@@ -49,9 +47,6 @@ impl fmt::Display for OpenError {
                 "the keyspace has schema version {found}, and this program knows {SCHEMA}: \
                  use the version of etcdynamo that wrote it, or a newer one"
             ),
-            OpenError::Company(error) => {
-                write!(f, "it cannot be seen whether there are other gateways: {error}")
-            }
             OpenError::Unsettled => f.write_str("the keyspace could neither be found nor made"),
         }
     }
@@ -61,7 +56,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Store(error) => Some(error),
-            OpenError::Schema(_) | OpenError::Company(_) | OpenError::Unsettled => None,
+            OpenError::Schema(_) | OpenError::Unsettled => None,
         }
     }
 }
@@ -74,7 +69,7 @@ impl<S: Store> Keyspace<S> {
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
-        let (gateway, sign) = claim_slot(&store, &clock).await?;
+        let Claim { gateway, sign, others } = claim_slot(&store, &clock).await?;
         // What was before is not in the window: nothing is kept over a restart.
         let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
         let keyspace = Keyspace {
@@ -94,8 +89,7 @@ impl<S: Store> Keyspace<S> {
             following: Following::default(),
             refuses: AtomicBool::new(false),
         };
-        keyspace.note_own_sign(sign);
-        keyspace.look_around().await.map_err(OpenError::Company)?;
+        keyspace.meet(sign, others);
         keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
         Ok(keyspace)
     }
@@ -140,9 +134,18 @@ fn first_commit(id: WriteId) -> Commit {
     Commit { id, ops: vec![Op::Node(root), Op::AddRecord(identity)] }
 }
 
+/// A gateway's place on its table.
+struct Claim {
+    gateway: u32,
+    /// The date of the sign of life that it left.
+    sign: UnixMs,
+    /// The signs of the others.
+    others: Vec<Record>,
+}
+
 /// Chooses this gateway's number, and so its slot: one that no gateway has yet, or the one whose
-/// gateway was not seen for the longest time. Gives the date of its sign of life too.
-async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<(u32, UnixMs), OpenError> {
+/// gateway was not seen for the longest time.
+async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<Claim, OpenError> {
     for _ in 0..OPEN_ATTEMPTS {
         let taken = store.records(RecordKind::Gateway).await.map_err(OpenError::Store)?;
         let holder = |slot: u32| {
@@ -163,7 +166,7 @@ async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<(u32, Uni
         let ticket = clock.begin();
         let id = WriteId { index: ticket.index(), gateway };
         match store.commit(&Commit { id, ops: vec![op] }).await {
-            Ok(Committed::Applied { .. }) => return Ok((gateway, sign)),
+            Ok(Committed::Applied { .. }) => return Ok(Claim { gateway, sign, others: taken }),
             // Another gateway was faster, or it may have been this one: the next slot will do.
             Ok(Committed::Refused { .. }) | Err(StoreError::Indeterminate(_)) => {}
             Err(error) => return Err(OpenError::Store(error)),

