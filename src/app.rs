@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
-use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig};
-use crate::keyspace::{self, Keys, Keyspace};
+use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig, WatchKind};
+use crate::keyspace::{self, Keys, Keyspace, Reach};
 use crate::metrics;
 use crate::shutdown::Shutdown;
 use crate::store::dynamodb::{DynamoDbConfig, DynamoDbStore, Meter, Timing};
@@ -146,11 +146,16 @@ async fn serve<S: Store>(
     let watch_window = config.watch.window;
     // On DynamoDB the table's own TTL removes files, and nobody pays for it.
     let scan_for_ttl = matches!(config.store, StoreConfig::Embedded { .. });
+    let watch_reach = match config.watch.kind {
+        WatchKind::Local | WatchKind::Off => Reach::Own,
+        WatchKind::Streams => Reach::All,
+    };
     let of_keyspace = keyspace::Config {
         read_consistency,
         max_requests: config.max_concurrent_requests,
         request_timeout,
         watch_window,
+        watch_reach,
         scan_for_ttl,
     };
     let keyspace = Keyspace::open(store, clock, of_keyspace)
@@ -165,8 +170,12 @@ async fn serve<S: Store>(
         let keyspace = Arc::clone(&keyspace);
         async move { keyspace.keep_sweeping().await }
     });
-    let served = serve_keys(config, keyspace, listeners, set_log_level, shutdown).await;
+    let served =
+        serve_keys(config, Arc::clone(&keyspace), listeners, set_log_level, shutdown).await;
     sweeper.abort();
+    // Only when it has ended is nothing of it under way any more.
+    let _aborted = sweeper.await;
+    keyspace.leave().await;
     served
 }
 

@@ -102,6 +102,16 @@ impl IndexClock {
         unix_ms(&*self.wall)
     }
 
+    /// The wall clock's time as an index.
+    pub fn wall_index(&self) -> EtcdIndex {
+        EtcdIndex(self.wall.now_us())
+    }
+
+    /// How far two gateways' clocks may be apart, in microseconds.
+    pub fn max_drift_us(&self) -> u64 {
+        self.max_drift_us
+    }
+
     /// Issues an index to a write that begins.
     pub fn begin(&self) -> Ticket<'_> {
         let now = self.wall.now_us();

@@ -20,8 +20,8 @@ mod urls;
 mod watch;
 use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
-pub use watch::WatchConfig;
 use watch::WatchFlags;
+pub use watch::{WatchConfig, WatchKind};
 
 /// The exit code of a configuration that makes no sense (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;

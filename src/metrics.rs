@@ -172,6 +172,41 @@ pub fn watcher_waits() -> Held {
     Held::one(&METRICS.watchers)
 }
 
+/// `etcdynamo_watchers_dropped_total`: watchers that were too slow, and hear nothing more.
+pub fn watcher_dropped() {
+    METRICS.watch.dropped.inc();
+}
+
+/// `etcdynamo_watch_window_events`: events that are kept for watches that begin in the past.
+pub fn window_holds(events: usize) {
+    METRICS.watch.window.set(i64::try_from(events).unwrap_or(i64::MAX));
+}
+
+/// `etcdynamo_watch_doubts_total`: keys whose watchers were ended, because an event about them came
+/// too late or may be missing.
+pub fn key_doubted() {
+    METRICS.watch.doubts.inc();
+}
+
+/// `etcdynamo_stream_gaps_total`: how often the window was cleared because records of the table's
+/// stream were missing.
+pub fn stream_gap() {
+    METRICS.watch.gaps.inc();
+}
+
+/// `etcdynamo_stream_lag_ms`: for how long no round through the table's stream was whole; 0 while
+/// nobody watches. And `etcdynamo_stream_hold_ms`: how long events wait for those of others.
+pub fn stream_lags(lag: Duration, hold: Duration) {
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    METRICS.watch.lag_ms.set(ms(lag));
+    METRICS.watch.hold_ms.set(ms(hold));
+}
+
+/// `etcdynamo_gateways`: how many gateways are on the table, this one among them.
+pub fn gateways_seen(gateways: usize) {
+    METRICS.gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
+}
+
 /// `etcdynamo_http_connections`: open connections, for as long as the guard lives.
 pub fn connection_opened() -> Held {
     Held::one(&METRICS.connections)
@@ -219,10 +254,12 @@ struct Metrics {
     watch_requests: IntCounter,
     watchers: IntGauge,
     connections: IntGauge,
+    gateways: IntGauge,
     indexes_refused: IntCounter,
     outcomes_found_out: IntCounter,
     creations_gathered: IntCounter,
     table: TableMetrics,
+    watch: WatchMetrics,
     spent: [Spent; Operation::ALL.len()],
 }
 
@@ -277,6 +314,29 @@ impl TableMetrics {
     }
 }
 
+struct WatchMetrics {
+    dropped: IntCounter,
+    window: IntGauge,
+    doubts: IntCounter,
+    gaps: IntCounter,
+    lag_ms: IntGauge,
+    hold_ms: IntGauge,
+}
+
+impl WatchMetrics {
+    fn registered(own: &Family<'_>) -> prometheus::Result<WatchMetrics> {
+        let lag = "Milliseconds since the stream was last read as a whole.";
+        Ok(WatchMetrics {
+            dropped: own.counter("watchers_dropped_total", "Watchers that were too slow.")?,
+            window: own.gauge("watch_window_events", "Events kept for watches in the past.")?,
+            doubts: own.counter("watch_doubts_total", "Keys whose watchers had to start anew.")?,
+            gaps: own.counter("stream_gaps_total", "Clears for missing stream records.")?,
+            lag_ms: own.gauge("stream_lag_ms", lag)?,
+            hold_ms: own.gauge("stream_hold_ms", "Milliseconds that events wait for others'.")?,
+        })
+    }
+}
+
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     Metrics::registered().expect("the names are distinct and well formed, which a test holds")
 });
@@ -322,6 +382,7 @@ impl Metrics {
             watch_requests: store.counter("watch_requests_total", "Watches that began.")?,
             watchers: store.gauge("watchers", "Watchers that wait.")?,
             connections: own.gauge("http_connections", "Open client connections.")?,
+            gateways: own.gauge("gateways", "Gateways on the table.")?,
             indexes_refused: own
                 .counter("index_refused_total", "Indexes too far ahead of this clock.")?,
             outcomes_found_out: own
@@ -332,6 +393,7 @@ impl Metrics {
             )?,
             table: TableMetrics::registered(&registry)?,
             spent: Spent::registered(&own)?,
+            watch: WatchMetrics::registered(&own)?,
             registry,
         })
     }
@@ -417,6 +479,11 @@ mod tests {
         creations_gathered(2);
         dynamodb_called("GetItem", Units { read: 0.5, write: 1.0 }, true);
         units_spent(Operation::CompareAndSwap, Units { read: 0.5, write: 1.0 });
+        watcher_dropped();
+        key_doubted();
+        stream_gap();
+        stream_lags(Duration::from_millis(7), Duration::from_millis(5));
+        gateways_seen(2);
         for line in [
             r#"etcd_http_received_total{method="QGET"} "#,
             r#"etcd_http_successful_duration_seconds_bucket{method="PUT",le="0.0005"} 0"#,
@@ -431,6 +498,12 @@ mod tests {
             "etcdynamo_index_refused_total ",
             "etcdynamo_unknown_outcomes_total ",
             "etcdynamo_gathered_creations_total ",
+            "etcdynamo_watchers_dropped_total ",
+            "etcdynamo_watch_doubts_total ",
+            "etcdynamo_stream_gaps_total ",
+            "etcdynamo_stream_lag_ms 7",
+            "etcdynamo_stream_hold_ms 5",
+            "etcdynamo_gateways ",
             r#"etcdynamo_dynamodb_calls_total{operation="GetItem"} "#,
             r#"etcdynamo_dynamodb_read_request_units_total{operation="GetItem"} 0.5"#,
             r#"etcdynamo_dynamodb_write_request_units_total{operation="GetItem"} 1"#,

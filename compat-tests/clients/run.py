@@ -2,10 +2,9 @@
 
     python3 run.py [--results FILE] TARGET...
 
-A suite passes when its runner ends well, at least one test ran, and none was skipped. Watches are a suite of their
-own: they run on real etcd always, and on the others when `COMPAT_WATCH=1` says that the server has them. With
-`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there; Patroni's does not,
-because it kills its server and starts it again.
+A suite passes when its runner ends well, at least one test ran, and none was skipped. With `COMPAT_URLS` set and the
+one target `url`, the suites run on a server that is already there; Patroni's does not, because it kills its server
+and starts it again.
 
 It starts no test itself: etcdctl, python-etcd and Patroni run under unittest, node-etcd under Node's own runner.
 """
@@ -26,9 +25,7 @@ PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
 
 # A suite gets the URLs of a server, or, where it names the targets `it_starts`, the name of one of them. One with
 # `flags` needs an etcdynamo that is started with them.
-Suite = collections.namedtuple(
-    "Suite", "name argv directory watches it_starts flags", defaults=(False, None, ())
-)
+Suite = collections.namedtuple("Suite", "name argv directory it_starts flags", defaults=(None, ()))
 
 
 def python(name, package, *modules, **needs):
@@ -41,34 +38,28 @@ def node(name, *files, **needs):
     return Suite(name, argv, os.path.join(targets.HERE, "node"), **needs)
 
 
-WATCH_TIMEOUT = {"watches": True, "flags": ("--watch-timeout-ms", "300")}
+WATCH_TIMEOUT = {"flags": ("--watch-timeout-ms", "300")}
 
 SUITES = (
     python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
     python("python-etcd", "python_etcd", "test_keys", "test_directories", "test_lock"),
     node("node-etcd", "keys.test.js", "cluster.test.js"),
-    python("etcdctl watch", "etcdctl", "test_watch", watches=True),
-    python("python-etcd watch", "python_etcd", "test_watch", watches=True),
-    node("node-etcd watch", "watch.test.js", watches=True),
-    python("replays", "replays", "test_tools", watches=True),
+    python("etcdctl watch", "etcdctl", "test_watch"),
+    python("python-etcd watch", "python_etcd", "test_watch"),
+    node("node-etcd watch", "watch.test.js"),
+    python("replays", "replays", "test_tools"),
     python("etcdctl watch timeout", "etcdctl", "test_watch_timeout", **WATCH_TIMEOUT),
     python("python-etcd watch timeout", "python_etcd", "test_watch_timeout", **WATCH_TIMEOUT),
     node("node-etcd watch timeout", "watch-timeout.test.js", **WATCH_TIMEOUT),
-    python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded", "dynoxide")),
-    python("patroni, 2 gateways", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
+    python("patroni", "patroni_cluster", "test_one_gateway", it_starts=("etcd", "embedded", "dynoxide")),
+    python("patroni, 2 gateways", "patroni_cluster", "test_two_gateways", it_starts=tuple(targets.ENGINES)),
 )
 
 Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")
 
 
-def has_watches(target):
-    return target in ("etcd", "embedded") or os.environ.get("COMPAT_WATCH") == "1"
-
-
 def is_for(suite, target):
     """Whether the suite runs on the target."""
-    if suite.watches and not has_watches(target):
-        return False
     if suite.it_starts is not None:
         return target in suite.it_starts
     return not suite.flags or target not in ("etcd", "url")

@@ -9,8 +9,9 @@ use super::{Mistakes, StoreConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct WatchFlags {
-    /// Which writes watchers are told of: local for those of this process, or off; on DynamoDB
-    /// there is no watch yet [default: local on the embedded store, off on DynamoDB]
+    /// Whose writes watchers are told of: local for those of this gateway, which must be the only
+    /// one; streams for those of all gateways on the table; or off [default: local on the embedded
+    /// store, streams on DynamoDB]
     #[arg(long, env = "ETCDYNAMO_WATCH", value_name = "WHICH")]
     watch: Option<Typed<WatchKind>>,
 
@@ -24,9 +25,10 @@ pub(super) struct WatchFlags {
     watch_timeout_ms: Typed<u64>,
 }
 
+/// Whose writes watchers are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WatchKind {
-    /// The writes of this gateway.
+pub enum WatchKind {
+    /// The writes of this gateway, which must be the only one.
     Local,
     /// Those of all gateways on the table.
     Streams,
@@ -43,6 +45,8 @@ impl Readable for WatchKind {
 /// How watches behave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchConfig {
+    /// Whose writes watchers are told of.
+    pub kind: WatchKind,
     /// How many events are kept; `None`: there are no watches.
     pub window: Option<usize>,
     /// How long a watch may be silent; `None`: for ever.
@@ -54,17 +58,15 @@ impl WatchFlags {
     pub(super) fn meaning(self, store: &StoreConfig, mistakes: &mut Mistakes) -> WatchConfig {
         let by_default = match store {
             StoreConfig::Embedded { .. } => WatchKind::Local,
-            StoreConfig::DynamoDb(_) => WatchKind::Off,
+            StoreConfig::DynamoDb(_) => WatchKind::Streams,
         };
         let kind = self.watch.map_or(by_default, |kind| kind.or(by_default, "watch", mistakes));
         match (kind, store) {
-            (WatchKind::Streams, _) => mistakes.add("watch", "streams are not available yet"),
-            // A gateway does not know yet whether it is the only one on its table, and what
-            // another one writes would be missed in silence.
-            (WatchKind::Local, StoreConfig::DynamoDb(_)) => {
-                mistakes.add("watch", "local is for the embedded store; on a table it must be off");
+            (WatchKind::Streams, StoreConfig::Embedded { .. }) => {
+                mistakes.add("watch", "streams belongs to DynamoDB; the embedded store has local");
             }
-            (WatchKind::Local, StoreConfig::Embedded { .. }) | (WatchKind::Off, _) => {}
+            (WatchKind::Streams, StoreConfig::DynamoDb(_))
+            | (WatchKind::Local | WatchKind::Off, _) => {}
         }
         let window = self.watch_window.or(1, "watch-window", mistakes);
         if window == 0 {
@@ -72,6 +74,7 @@ impl WatchFlags {
         }
         let timeout_ms = self.watch_timeout_ms.or(0, "watch-timeout-ms", mistakes);
         WatchConfig {
+            kind,
             window: (kind != WatchKind::Off).then_some(window),
             timeout: (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)),
         }

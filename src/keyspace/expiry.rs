@@ -49,7 +49,13 @@ impl<S: Store> Keyspace<S> {
 
     /// Keeps removing what is overdue, and telling what happened, for ever.
     pub async fn keep_sweeping(&self) {
-        tokio::join!(self.keep_sweeping_dirs(), self.keep_expiring_files(), self.keep_telling());
+        tokio::join!(
+            self.keep_sweeping_dirs(),
+            self.keep_expiring_files(),
+            self.keep_telling(),
+            self.keep_beating(),
+            self.keep_following(),
+        );
     }
 
     async fn keep_sweeping_dirs(&self) {

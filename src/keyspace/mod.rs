@@ -7,8 +7,11 @@
 
 mod drain;
 mod expiry;
+mod following;
 mod gather;
+mod neighbours;
 mod open;
+mod pace;
 mod read;
 mod room;
 mod settle;
@@ -18,6 +21,7 @@ mod turns;
 mod watching;
 mod write;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +43,9 @@ use crate::v2::{
 use crate::watch::Hub;
 
 use drain::Drain;
+use following::Following;
 use gather::Groups;
+use neighbours::Neighbours;
 use room::Rooms;
 use statistics::Counters;
 use ttl_files::TtlFiles;
@@ -152,9 +158,20 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How many events are kept for watches; `None`: watches are refused.
     pub watch_window: Option<usize>,
+    /// Whose writes watchers are told of.
+    pub watch_reach: Reach,
     /// Remove files when their TTL runs out, so that watchers hear of it, and look at the whole
     /// tree for such files at the start. Without it they are only invisible from then on.
     pub scan_for_ttl: bool,
+}
+
+/// Whose writes watchers are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those of this gateway. It must be the only one, and refuses watches while it is not.
+    Own,
+    /// Those of all gateways, as the store feeds them.
+    All,
 }
 
 /// One tree in a store.
@@ -175,12 +192,16 @@ pub struct Keyspace<S> {
     ttl_files: TtlFiles,
     hub: Option<Arc<Hub>>,
     lost: Lost,
+    neighbours: Neighbours,
+    following: Following,
+    /// Watches are refused, as others write here too.
+    refuses: AtomicBool,
     left_drains: Mutex<Vec<Drain>>,
 }
 
 impl<S: Store> Keys for Keyspace<S> {
     async fn read(&self, read: Read) -> Result<Answer, Error> {
-        let floor = self.clock.settled();
+        let floor = self.told_index();
         let operation = if read.recursive { Spent::GetRecursive } else { Spent::Get };
         let work = operation.pays(self.answer_read(&read, floor));
         let answer = match self.admission.try_acquire() {
@@ -194,7 +215,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     async fn write(&self, write: Write) -> Result<Answer, Error> {
-        let floor = self.clock.settled();
+        let floor = self.told_index();
         let work = statistics::paid_as(&write.operation).pays(self.carry_out(&write, floor));
         let answer = match self.admission.try_acquire() {
             Ok(_admitted) => timeout(self.config.request_timeout, work)
@@ -230,7 +251,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     fn index(&self) -> EtcdIndex {
-        self.clock.settled()
+        self.told_index()
     }
 
     fn identity(&self) -> Identity {
@@ -252,6 +273,23 @@ impl<S> Keyspace<S> {
     /// The id of this gateway's write at an index.
     fn write_id(&self, index: EtcdIndex) -> WriteId {
         WriteId { index, gateway: self.gateway }
+    }
+
+    /// An index above all that this gateway has issued or seen, which is settled at once.
+    fn fresh_index(&self) -> EtcdIndex {
+        let ticket = self.clock.begin();
+        let index = ticket.index();
+        ticket.happened();
+        index
+    }
+
+    fn is_refusing(&self) -> bool {
+        self.refuses.load(Ordering::Acquire)
+    }
+
+    /// Gives what was so before.
+    fn set_refusing(&self, refuses: bool) -> bool {
+        self.refuses.swap(refuses, Ordering::AcqRel)
     }
 
     /// Takes note of the indexes of an item that was read.

@@ -1,11 +1,14 @@
 //! Opening a keyspace: who this cluster is, and whether this program may touch its data.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::following::Following;
 use super::gather::Groups;
+use super::neighbours::Neighbours;
 use super::room::{LISTING_BYTES, Rooms};
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
@@ -16,8 +19,8 @@ use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::units::Operation as Spent;
 use crate::v2::{
-    Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, WRITER_SLOTS,
-    WriteId, writer_slot,
+    Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, UnixMs,
+    WRITER_SLOTS, WriteId, writer_slot,
 };
 use crate::watch::Hub;
 
@@ -77,7 +80,7 @@ impl<S: Store> Keyspace<S> {
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
         let identity = find_or_make(&store, &clock).await?;
-        let gateway = claim_slot(&store, &clock).await?;
+        let Claim { gateway, sign, others } = claim_slot(&store, &clock).await?;
         // What was before is not in the window: nothing is kept over a restart.
         let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
         let store = Arc::new(store);
@@ -98,7 +101,11 @@ impl<S: Store> Keyspace<S> {
             ttl_files: TtlFiles::default(),
             hub,
             lost: Lost::default(),
+            neighbours: Neighbours::default(),
+            following: Following::default(),
+            refuses: AtomicBool::new(false),
         };
+        keyspace.meet(sign, others);
         keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
         Ok(keyspace)
     }
@@ -144,9 +151,18 @@ fn first_commit(id: WriteId) -> Commit {
     Commit { id, ops: vec![Op::Node(root), Op::AddRecord(identity)] }
 }
 
+/// A gateway's place on its table.
+struct Claim {
+    gateway: u32,
+    /// The date of the sign of life that it left.
+    sign: UnixMs,
+    /// The signs of the others.
+    others: Vec<Record>,
+}
+
 /// Chooses this gateway's number, and so its slot: one that no gateway has yet, or the one whose
 /// gateway was not seen for the longest time.
-async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, OpenError> {
+async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<Claim, OpenError> {
     for _ in 0..OPEN_ATTEMPTS {
         let taken = store.records(RecordKind::Gateway).await.map_err(OpenError::Store)?;
         let holder = |slot: u32| {
@@ -160,13 +176,14 @@ async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<u32, Open
         };
         let slot = (0..WRITER_SLOTS).min_by_key(|slot| holder(*slot)).unwrap_or_default();
         let gateway = fastrand::u32(..GATEWAYS / WRITER_SLOTS) * WRITER_SLOTS + slot;
-        let record = Record::Gateway { gateway, seen: clock.now() };
+        let sign = clock.now();
+        let record = Record::Gateway { gateway, seen: sign };
         // A free slot is for the first who comes; one that is taken over was abandoned.
         let op = if holder(slot).is_none() { Op::AddRecord(record) } else { Op::PutRecord(record) };
         let ticket = clock.begin();
         let id = WriteId { index: ticket.index(), gateway };
         match store.commit(&Commit { id, ops: vec![op] }).await {
-            Ok(Committed::Applied { .. }) => return Ok(gateway),
+            Ok(Committed::Applied { .. }) => return Ok(Claim { gateway, sign, others: taken }),
             // Another gateway was faster, or it may have been this one: the next slot will do.
             Ok(Committed::Refused { .. }) | Err(StoreError::Indeterminate(_)) => {}
             Err(error) => return Err(OpenError::Store(error)),

@@ -36,22 +36,29 @@ struct Reading<'a> {
 }
 
 impl<S: Store> Keyspace<S> {
-    /// Answers a read. `floor` is the index that was settled before it.
+    /// Answers a read. `floor` is the index that was told before it.
     ///
     /// The index of the answer covers all that the answer shows, as in etcd, where that can be had
     /// without a second call to a store that costs. Where there are watches, it is never ahead of a
     /// write that the answer does not show: whoever watches from the next index on misses nothing.
+    /// Beside other gateways it is therefore behind what the answer shows, by what their events
+    /// take to come here.
     pub(super) async fn answer_read(&self, read: &Read, floor: EtcdIndex) -> Result<Answer, Error> {
         self.check_key(&read.key)?;
         let mut floor = floor;
         let mut attempts = if self.store.limits().is_remote { 1 } else { LOCAL_ATTEMPTS };
+        let is_watched = self.hub.is_some() && (!self.follows() || self.is_awake());
+        let waits_for_others = self.is_awake() && self.following.limit().is_some();
         loop {
             let found = self.find_node(read).await.map_err(|error| error.at_store(floor))?;
             attempts -= 1;
-            if found.newest > floor && self.clock.settles(found.newest, SETTLE_LIMIT).await {
+            if found.newest > floor
+                && !waits_for_others
+                && self.clock.settles(found.newest, SETTLE_LIMIT).await
+            {
                 // One file alone is the state of its own index; and where nobody watches, nothing
                 // can be missed.
-                if !found.node.dir || self.hub.is_none() {
+                if !found.node.dir || !is_watched {
                     floor = found.newest;
                 } else if attempts > 0 {
                     floor = self.clock.settled();

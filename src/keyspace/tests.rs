@@ -14,9 +14,11 @@ use crate::clock::Clock;
 use crate::clock::fake::FakeClock;
 use crate::store::embedded::Embedded;
 use crate::store::faults::{Fault, Faults};
-use crate::v2::RecordKind;
 use crate::v2::{Action, Compare, Draft, Listed, Node, Operation, Removal, Value};
+use crate::v2::{Record, RecordKind};
 
+mod following;
+mod neighbours;
 mod watches;
 mod workloads;
 
@@ -31,6 +33,7 @@ const CONFIG: Config = Config {
     max_requests: 1000,
     request_timeout: Duration::from_secs(30),
     watch_window: None,
+    watch_reach: Reach::Own,
     scan_for_ttl: false,
 };
 

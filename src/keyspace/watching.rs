@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::settle::{Failed, Settled};
 use super::{Keyspace, store_failed, timed_out};
 use crate::clock::Ticket;
+use crate::metrics;
 use crate::store::{Consistency, Store};
 use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Key, Op, Plan, TOMBSTONE_LIFETIME_MS, Watch};
 use crate::watch::{HOLD_LIMIT, Hub, Offered, Watcher};
@@ -31,6 +32,9 @@ const MAX_LOST: usize = 100;
 /// For how long the removal of a key certainly leaves a trace, whichever gateway's clock dated it:
 /// a third of a tombstone's life (which is more than twice the allowed drift of clocks).
 const TRACE_MS: i64 = TOMBSTONE_LIFETIME_MS / 3;
+
+/// How long before it happens a write takes its index, at most.
+const UNDER_WAY_US: u64 = 60_000_000;
 
 /// A watch that began.
 #[derive(Debug)]
@@ -145,26 +149,28 @@ impl<S> Keyspace<S> {
         Begun { keyspace: self, ticket: Some(ticket), index, in_doubt: None }
     }
 
-    /// Lets the hub tell what is settled. Where it told more already, because a write is stuck, that
-    /// one is not waited for any more.
-    fn release_settled(&self) {
+    /// Lets the hub tell what is settled, and what no other gateway's event may come before. Where
+    /// it told more already, because a write is stuck, that one is not waited for any more.
+    pub(super) fn release_settled(&self) {
         let Some(hub) = &self.hub else { return };
         let (settled, released) = (self.clock.settled(), hub.released());
-        if settled < released {
-            hub.release(self.clock.settled_above(released));
-        } else {
-            hub.release(settled);
-        }
+        let settled = if settled < released { self.clock.settled_above(released) } else { settled };
+        hub.release(self.following.limit().map_or(settled, |limit| limit.min(settled)));
     }
 
     /// Something may have happened to this key that watchers will not be told.
-    fn doubt(&self, key: &Key) {
+    pub(super) fn doubt(&self, key: &Key) {
         let Some(hub) = &self.hub else { return };
-        // An index of its own, so that clients who read anew get past it.
-        let ticket = self.clock.begin();
-        let upto = ticket.index();
-        ticket.happened();
-        hub.doubt(key, upto);
+        metrics::key_doubted();
+        if self.following.limit().is_some() {
+            // An index of its own would not be told for a while, and clients who read anew would
+            // be refused until then.
+            let upto = hub.doubt_released(key);
+            let _never_ahead_of_what_was_observed = self.clock.observe(upto);
+        } else {
+            // An index of its own, so that clients who read anew get past it.
+            hub.doubt(key, self.fresh_index());
+        }
     }
 
     /// Tells watchers what no write tells: that an event waited for too long, or a doubt. For
@@ -173,8 +179,11 @@ impl<S> Keyspace<S> {
         let Some(hub) = &self.hub else { return };
         loop {
             sleep(HOLD_LIMIT / 4).await;
-            if let Some(upto) = hub.release_overdue() {
-                tracing::warn!(%upto, "a write is stuck, and watchers are told of later ones");
+            if let Some(upto) = hub.release_overdue(self.following.patience()) {
+                tracing::warn!(
+                    %upto,
+                    "a write is stuck, or the store's feed is: watchers are told of later ones"
+                );
             }
             for key in self.lost.take_decided() {
                 self.doubt(&key);
@@ -192,23 +201,30 @@ impl<S: Store> Keyspace<S> {
             return Err(Error::new(ErrorCode::InvalidField, cause));
         };
         self.check_key(&watch.key)?;
+        self.refuse_beside_others()?;
+        self.be_following().await?;
         if let Some(since) = watch.since {
             // What it looks back on is to be whole. It is not waited for longer than it is held.
-            let _ = timeout(HOLD_LIMIT * 2, hub.catch_up(since)).await;
+            let _ = timeout(self.following.patience() * 2, hub.catch_up(since)).await;
         }
-        let index = self.clock.settled();
+        let index = self.told_index();
         let cleared = match hub.watch(watch) {
-            Ok(watcher) => return Ok(Watching { watcher, index }),
+            Ok(watcher) => {
+                // After it was registered: a clear in between ends it.
+                self.cover(hub, watch);
+                return Ok(Watching { watcher, index });
+            }
             Err(cleared) => cleared,
         };
         if !watch.recursive {
             // First registered and then read: whatever the read does not show will be told.
             let watcher = hub.watch_from_now(watch);
+            self.cover(hub, watch);
             if self.is_unchanged_since(&watch.key, cleared.asked).await? {
                 return Ok(Watching { watcher, index });
             }
         }
-        Err(Error::from(cleared).at_store(self.clock.settled()))
+        Err(Error::from(cleared).at_store(self.told_index()))
     }
 
     /// Whether an item proves that nothing happened to its node from an index on.
@@ -227,7 +243,21 @@ impl<S: Store> Keyspace<S> {
         };
         self.observe(&item)?;
         self.note_ttl_of(&item);
-        Ok(item.highest_index() < since)
+        Ok(self.proves(item.highest_index(), since))
+    }
+
+    /// Whether an item with this highest index proves that its node was not written since a client
+    /// saw it, who then asks for what comes from `since` on.
+    ///
+    /// One that asks for the next index after the item's own saw the item as it is. One that asks for
+    /// a later index saw it at that time, by some gateway's clock: where several write, one with a
+    /// slower clock may have written after that under a lower index.
+    fn proves(&self, highest: EtcdIndex, since: EtcdIndex) -> bool {
+        let slack_us = match self.store.limits().is_remote {
+            true => self.clock.max_drift_us() + UNDER_WAY_US,
+            false => 0,
+        };
+        highest.next() == since || highest.0.saturating_add(slack_us) < since.0
     }
 
     /// The nodes that went with a directory and that somebody may watch.

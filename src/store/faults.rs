@@ -112,6 +112,8 @@ impl<S: Store> Faults<S> {
 }
 
 impl<S: Store> Store for Faults<S> {
+    type Feed = S::Feed;
+
     fn limits(&self) -> Limits {
         self.limits.unwrap_or_else(|| self.inner.limits())
     }
@@ -138,6 +140,11 @@ impl<S: Store> Store for Faults<S> {
     async fn records(&self, kind: RecordKind) -> Result<Vec<Record>, StoreError> {
         self.before_read().await?;
         self.inner.records(kind).await
+    }
+
+    async fn feed(&self) -> Result<S::Feed, StoreError> {
+        self.before_read().await?;
+        self.inner.feed().await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {

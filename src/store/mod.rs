@@ -10,9 +10,12 @@ pub mod dynamodb;
 pub mod embedded;
 #[cfg(test)]
 pub(crate) mod faults;
+pub mod feed;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use feed::{Change, Fed, Feed, NoFeed, Round};
 
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
 
@@ -130,6 +133,9 @@ impl std::error::Error for StoreError {}
 ///   each once, in no promised order. Tombstones and expired items are among them.
 /// - An item whose [`purge_at`](Item::purge_at) is past may vanish at any time; no other may.
 pub trait Store: Send + Sync + 'static {
+    /// Its feed of changes.
+    type Feed: Feed;
+
     /// The largest things this store takes.
     fn limits(&self) -> Limits;
 
@@ -158,6 +164,9 @@ pub trait Store: Send + Sync + 'static {
         &self,
         kind: RecordKind,
     ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// Begins a feed of the changes of items: of all that are made after this returns.
+    fn feed(&self) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 
     /// Carries out a commit.
     fn commit(&self, commit: &Commit)

@@ -132,6 +132,11 @@ impl WriteId {
         WriteId { gateway: self.gateway | RULING, ..self }
     }
 
+    /// Whether this is no write, but what rules one out.
+    pub fn is_ruling(&self) -> bool {
+        self.gateway & RULING != 0
+    }
+
     /// The place of this write in an item's memory.
     pub fn slot(&self) -> u32 {
         writer_slot(self.gateway)

@@ -13,6 +13,7 @@ mod key;
 mod node;
 mod plan;
 mod request;
+mod told;
 
 pub use change::{Commit, Mutation, NodeOp, Op, Precondition, Record, RecordKind, purge_at};
 pub use error::{Error, ErrorCode};
@@ -25,3 +26,4 @@ pub use key::{Key, KeyError};
 pub use node::{Event, Listed, Node};
 pub use plan::{Aftermath, Capacity, Detour, Known, Moment, Plan, Prior, Step, missing, plan};
 pub use request::{Compare, Draft, Operation, Read, Removal, Seen, Watch, Write};
+pub use told::{Told, told};

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::inbox::{After, Inbox};
+use super::removals::{Inside, Removals, Went};
 use super::watchers::{Offer, Start, Watchers};
 use super::window::{Cleared, Window};
 use crate::metrics;
@@ -49,7 +50,7 @@ pub struct Hub {
     state: Mutex<State>,
     /// A copy of the state's, to be read without the lock.
     released: AtomicU64,
-    /// Held events were released.
+    /// What is released went on.
     moved: Notify,
 }
 
@@ -58,6 +59,7 @@ struct State {
     held: BTreeMap<(EtcdIndex, Key), Held>,
     window: Window,
     watchers: Watchers,
+    removals: Removals,
     released: EtcdIndex,
     offers: u64,
     has_ended: bool,
@@ -70,28 +72,62 @@ struct Held {
 }
 
 impl State {
-    /// Releases what is held up to an index. Whether there was something.
+    fn offer(&mut self, event: Arc<Event>, mut removed: Vec<Key>, inside: Inside) -> Offered {
+        let index = event.node.modified;
+        if index <= self.released {
+            let is_known = self.window.contains(&event);
+            return if is_known { Offered::InTime } else { Offered::Late };
+        }
+        let place = (index, event.node.key.clone());
+        if self.held.contains_key(&place) {
+            return Offered::InTime;
+        }
+        self.offers += 1;
+        let number = self.offers;
+        removed.extend(self.removals.note(&event, number, inside));
+        let offer = Offer { event, removed, number };
+        self.held.insert(place, Held { offer, since: Instant::now() });
+        Offered::InTime
+    }
+
+    fn went(&mut self, went: &Went, woken: &mut Vec<Waker>) {
+        let Some((event, number)) = self.removals.of(went) else { return };
+        let place = (event.node.modified, event.node.key.clone());
+        match self.held.get_mut(&place) {
+            Some(held) => held.offer.removed.push(went.key.clone()),
+            None => {
+                let offer = Offer { event, removed: Vec::new(), number };
+                self.watchers.tell_inside(&went.key, &offer, woken);
+            }
+        }
+    }
+
+    /// Releases what is held up to an index. Whether it went on.
     fn release(&mut self, upto: EtcdIndex, woken: &mut Vec<Waker>) -> bool {
         if upto <= self.released {
             return false;
         }
         self.released = upto;
-        let mut any = false;
         while let Some(first) = self.held.first_entry().filter(|e| e.key().0 <= upto) {
             let Held { offer, .. } = first.remove();
             self.watchers.tell(&offer, woken);
             self.window.push(offer.event);
-            any = true;
         }
-        any
+        for Went { key, index, .. } in self.removals.take_strays(upto) {
+            // It went with a directory whose removal nobody told of.
+            self.window.doubt(key.clone(), index);
+            self.watchers.end_concerned(&key, woken);
+        }
+        metrics::window_holds(self.window.len());
+        true
     }
 
     /// Up to where events have waited for too long.
-    fn overdue(&self) -> Option<EtcdIndex> {
+    fn overdue(&self, limit: Duration) -> Option<EtcdIndex> {
         if self.held.len() > MAX_HELD {
             return self.held.last_key_value().map(|((index, _), _)| *index);
         }
-        let overdue = self.held.iter().rev().find(|(_, held)| held.since.elapsed() >= HOLD_LIMIT);
+        let overdue = self.held.iter().rev().find(|(_, held)| held.since.elapsed() >= limit);
         overdue.map(|((index, _), _)| *index)
     }
 }
@@ -103,6 +139,7 @@ impl Hub {
             held: BTreeMap::new(),
             window: Window::new(max_events, start),
             watchers: Watchers::default(),
+            removals: Removals::default(),
             released: start,
             offers: 0,
             has_ended: false,
@@ -114,18 +151,21 @@ impl Hub {
     /// nodes that went with a directory, as far as somebody watches them. An event that comes
     /// again, by its index and key, is known.
     pub fn offer(&self, event: Arc<Event>, removed: Vec<Key>) -> Offered {
-        let mut state = self.lock();
-        let index = event.node.modified;
-        if index <= state.released {
-            let is_known = state.window.contains(&event);
-            return if is_known { Offered::InTime } else { Offered::Late };
-        }
-        state.offers += 1;
-        let number = state.offers;
-        let place = (index, event.node.key.clone());
-        let offer = Offer { event, removed, number };
-        state.held.entry(place).or_insert_with(|| Held { offer, since: Instant::now() });
-        Offered::InTime
+        self.lock().offer(event, removed, Inside::Known)
+    }
+
+    /// The same, for the event of another gateway: nodes that went with a directory are told of by
+    /// [`Hub::went`], earlier or later.
+    pub fn offer_of_other(&self, event: Arc<Event>) -> Offered {
+        self.lock().offer(event, Vec::new(), Inside::ToldOf)
+    }
+
+    /// Who watches this node is told of the removal of the directory that it went with.
+    pub fn went(&self, went: &Went) {
+        self.change(|state, woken| {
+            state.went(went, woken);
+            false
+        });
     }
 
     /// Tells the events up to an index: every one of them was offered, or did not happen.
@@ -135,12 +175,12 @@ impl Hub {
         }
     }
 
-    /// Tells the events that have waited for too long, and those before them. Gives the index up
+    /// Tells the events that have waited for this long, and those before them. Gives the index up
     /// to which it did; what is lower and was not offered will be late if it happened.
-    pub fn release_overdue(&self) -> Option<EtcdIndex> {
+    pub fn release_overdue(&self, limit: Duration) -> Option<EtcdIndex> {
         let mut overdue = None;
         self.change(|state, woken| {
-            overdue = state.overdue();
+            overdue = state.overdue(limit);
             overdue.is_some_and(|upto| state.release(upto, woken))
         });
         overdue
@@ -152,10 +192,17 @@ impl Hub {
     }
 
     /// Waits until the events are told that are here by now and that a watch from an index on
-    /// would look back on. Bounded by what [`Hub::release_overdue`] does.
+    /// would look back on; and, where it asks for what was before a clear, until what is released
+    /// is past that: who is refused and reads anew is then not refused again. Bounded by what
+    /// [`Hub::release_overdue`] does.
     pub async fn catch_up(&self, since: EtcdIndex) {
-        let last_held = self.lock().held.last_key_value().map(|((index, _), _)| *index);
-        let Some(target) = last_held.filter(|last| since <= *last) else { return };
+        let target = {
+            let state = self.lock();
+            let last_held = state.held.last_key_value().map(|((index, _), _)| *index);
+            let last_held = last_held.filter(|last| since <= *last);
+            last_held.max(Some(state.window.after()).filter(|after| since <= *after))
+        };
+        let Some(target) = target else { return };
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
@@ -176,10 +223,24 @@ impl Hub {
         });
     }
 
+    /// The same for an event that came too late, with the lowest index that covers it. What is
+    /// released goes on to that, so that who reads anew gets past it.
+    pub fn doubt_released(&self, key: &Key) -> EtcdIndex {
+        let mut upto = EtcdIndex(0);
+        self.change(|state, woken| {
+            upto = state.released.next();
+            state.window.doubt(key.clone(), upto);
+            state.watchers.end_concerned(key, woken);
+            state.release(upto, woken)
+        });
+        upto
+    }
+
     /// Events may be missing up to an index, about whatever. All watchers are ended.
     pub fn clear(&self, upto: EtcdIndex) {
         self.change(|state, woken| {
             state.window.clear(upto);
+            state.removals = Removals::default();
             state.watchers.end_all(woken);
             false
         });
@@ -252,7 +313,7 @@ impl Hub {
     }
 
     /// Changes the state under the lock, and wakes watchers after it. The change says whether
-    /// held events were released.
+    /// what is released went on.
     fn change(&self, change: impl FnOnce(&mut State, &mut Vec<Waker>) -> bool) {
         let mut woken = Vec::new();
         let has_moved = {

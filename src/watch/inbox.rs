@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::metrics;
 use crate::v2::Event;
 
 /// How many events may wait to be taken (v2store/watcher_hub.go makes a channel of this size).
@@ -48,6 +49,7 @@ impl Inbox {
         }
         if state.events.len() >= INBOX_EVENTS {
             state.after = After::Silence;
+            metrics::watcher_dropped();
             return (None, false);
         }
         state.events.push_back(Arc::clone(event));

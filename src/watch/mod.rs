@@ -15,6 +15,7 @@
 
 mod hub;
 mod inbox;
+mod removals;
 mod watchers;
 mod window;
 
@@ -22,4 +23,5 @@ mod window;
 mod tests;
 
 pub use hub::{HOLD_LIMIT, Hub, Offered, Watcher};
+pub use removals::Went;
 pub use window::Cleared;

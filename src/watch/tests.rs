@@ -283,12 +283,12 @@ async fn a_stuck_write_does_not_silence_the_others() {
     let hub = hub(10);
     let mut watcher = begin(&hub, "/**+");
     assert_eq!(hub.offer(set("/a", 105), Vec::new()), Offered::InTime);
-    assert_eq!(hub.release_overdue(), None);
+    assert_eq!(hub.release_overdue(HOLD_LIMIT), None);
     advance(HOLD_LIMIT / 2).await;
     assert_eq!(hub.offer(set("/a", 103), Vec::new()), Offered::InTime);
     assert_eq!(hub.offer(set("/a", 106), Vec::new()), Offered::InTime);
     advance(HOLD_LIMIT / 2).await;
-    assert_eq!(hub.release_overdue(), Some(at(105)));
+    assert_eq!(hub.release_overdue(HOLD_LIMIT), Some(at(105)));
     assert_eq!(told(&mut watcher).await, (vec![103, 105], false));
     assert_eq!(hub.released(), at(105));
     // It happened after all.

@@ -147,6 +147,11 @@ impl Watchers {
         self.tell_at(path, Relation::At, offer, woken);
     }
 
+    /// Tells those at a node which went with a removed directory of that removal.
+    pub(super) fn tell_inside(&mut self, key: &Key, offer: &Offer, woken: &mut Vec<Waker>) {
+        self.tell_at(key.as_bytes(), Relation::Above, offer, woken);
+    }
+
     fn tell_at(&mut self, path: &[u8], relation: Relation, offer: &Offer, woken: &mut Vec<Waker>) {
         let Some(here) = self.by_path.get_mut(path) else { return };
         let before = here.len();

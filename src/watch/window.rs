@@ -76,6 +76,16 @@ impl Window {
         }
     }
 
+    /// It knows what came after this index.
+    pub(super) fn after(&self) -> EtcdIndex {
+        self.after
+    }
+
+    /// How many events are in it.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether this very event is in it.
     pub(super) fn contains(&self, event: &Event) -> bool {
         let index = event.node.modified;

@@ -23,7 +23,7 @@ use crate::wait;
 const CLIENTS: usize = 600;
 
 /// How long they go on.
-const SECONDS: u64 = 8;
+const MILLISECONDS: u64 = 8_000;
 
 /// What the gateway may take at its peak.
 const MOST_MIB: u64 = 256;
@@ -54,7 +54,7 @@ pub fn sustained(setting: &Setting) -> Result<Vec<Row>, String> {
     put(gateway.address(), "/v2/keys/first")?;
     proxy.set(Odds::only(Fault::Slow, 1.0));
     let seen = Mutex::new(Seen::default());
-    let until = Instant::now() + setting.budget.of(SECONDS);
+    let until = Instant::now() + setting.budget.of_ms(MILLISECONDS);
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (seen, address) = (&seen, gateway.address());

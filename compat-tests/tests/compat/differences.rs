@@ -2,9 +2,9 @@
 //!
 //! Each case here holds on etcdynamo alone. Everything else in this suite holds on both.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use compat_tests::http::{Answer, Connection, Request};
+use compat_tests::http::{Answer, Request};
 use compat_tests::server::Target;
 use compat_tests::{timestamp, wait};
 
@@ -26,11 +26,6 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         cases.push(Case::new("a key of 3500 bytes is refused", key_too_long));
     }
     cases
-}
-
-/// Before a server has its watch, it must say so instead of letting a client hang.
-pub(crate) fn cases_without_watch() -> Vec<Case> {
-    vec![Case::new("a watch is refused at once", watch_is_refused)]
 }
 
 /// Before a server has users and roles, it must say that auth is off and refuse to turn it on.
@@ -69,7 +64,7 @@ fn expired_at_once(context: &Context) -> Outcome {
 
 fn indexes_are_times(context: &Context) -> Outcome {
     let seconds = index(&context.put("/f", "value=1")?)? / 1_000_000;
-    let apart = timestamp::now() - std::time::Duration::from_secs(seconds).as_secs_f64();
+    let apart = timestamp::now() - Duration::from_secs(seconds).as_secs_f64();
     expect(apart.abs() < 60.0, || format!("{apart} s apart from now"))
 }
 
@@ -120,20 +115,4 @@ fn key_too_long(context: &Context) -> Outcome {
     refused(&context.put(&format!("{key}?prevExist=false"), "value=1")?)?;
     refused(&context.put(&format!("{key}?dir=true"), "")?)?;
     expect_equal("children", success(&context.get("")?)?.list("node.nodes").len(), 0)
-}
-
-fn watch_is_refused(context: &Context) -> Outcome {
-    let begun = Instant::now();
-    for query in ["?wait=true", "?wait=true&recursive=true&waitIndex=1", "?wait=true&stream=true"] {
-        let mut connection =
-            Connection::open(context.client.address()).map_err(|error| error.to_string())?;
-        let answer = connection
-            .send(&Request::new("GET", &context.path(query)))
-            .map_err(|error| format!("{query}: {error}"))?;
-        expect(answer.status() >= 400, || answer.describe())?;
-        let json = answer.json()?;
-        expect(json.number("errorCode").is_some(), || answer.describe())?;
-    }
-    let took = begun.elapsed();
-    expect(took < Duration::from_secs(5), || format!("it took {took:?}"))
 }

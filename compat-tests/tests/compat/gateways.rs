@@ -34,6 +34,8 @@ pub(crate) fn watch_cases(target: Target) -> Vec<Case> {
     vec![
         Case::alone("a stream sees the writes of both once and in order", stream_sees_both),
         Case::alone("a read on one and a watch on the other miss nothing", read_here_watch_there),
+        Case::alone("watchers on three gateways hear all writers", three_gateways),
+        Case::alone("what another gateway wrote expires on time", expires_for_others),
     ]
 }
 
@@ -154,16 +156,138 @@ fn stream_sees_both(context: &Context) -> Outcome {
     watch.is_silent()
 }
 
+/// A gateway that nobody watched yet may refuse the first index that it is asked for; then a read
+/// there shows what was written, and the watch goes on from its index.
 fn read_here_watch_there(context: &Context) -> Outcome {
     let Gateways { first, second, .. } = &two(context)?;
     first.put("/f", "value=start")?;
+    let mut refused = 0;
     for round in 0..10 {
-        let from = index(&first.get("/f?quorum=true")?)? + 1;
+        let read = first.get("/f?quorum=true")?;
         let (writer, watcher) = if round % 2 == 0 { (first, second) } else { (second, first) };
-        let answered = writer.put("/f", &format!("value={round}"))?.text();
+        let answered = writer.put("/f", &format!("value={round}"))?;
+        let looked = watcher.get(&format!("/f?wait=true&waitIndex={}", index(&read)? + 1));
+        let event = looked.map_err(|problem| format!("round {round}: {problem}"))?;
+        if event.status() == 200 {
+            expect_equal("event", event.text(), answered.text())?;
+            continue;
+        }
+        expect_equal("error", number(&event.json()?, "errorCode")?, 401)?;
+        refused += 1;
+        let again = watcher.get("/f?quorum=true")?;
+        expect_equal("node", again.json()?.get("node"), answered.json()?.get("node"))?;
+        let from = index(&again)? + 1;
         let watch = Watch::open(watcher, &format!("/f?wait=true&waitIndex={from}"))?;
-        let event = watch.last_event().map_err(|problem| format!("round {round}: {problem}"))?;
-        expect_equal("event", event, answered)?;
+        let next = writer.put("/f", &format!("value=again-{round}"))?.text();
+        // The index of the read may be behind what it showed: then that is told once more.
+        let mut event = watch.last_event()?;
+        if event == answered.text() {
+            let from = number(&Json::parse(event.as_bytes())?, "node.modifiedIndex")? + 1;
+            event = watcher.get(&format!("/f?wait=true&waitIndex={from}"))?.text();
+        }
+        expect_equal("the next event", event, next)?;
+    }
+    expect(refused <= 2, || format!("{refused} refusals, one a gateway is enough"))
+}
+
+/// Writers and watchers on three gateways; the watchers resume by the rules: from the index after an
+/// event, and from that of a new read where they are refused.
+fn three_gateways(context: &Context) -> Outcome {
+    const WRITES: usize = 40;
+    let (server, first) = context.own_server()?;
+    let others = [server.second_gateway()?, server.second_gateway()?];
+    let clients = std::iter::once(Arc::clone(&first.client))
+        .chain(others.iter().map(|other| Arc::new(other.client())));
+    let gateways: Vec<Context> = clients
+        .map(|client| Context { target: context.target, client, prefix: first.prefix.clone() })
+        .collect();
+    first.put("/d/end", "value=")?;
+    std::thread::scope(|scope| {
+        let watchers: Vec<_> =
+            gateways.iter().map(|gateway| scope.spawn(|| resume_until_the_end(gateway))).collect();
+        let writers: Vec<_> = gateways
+            .iter()
+            .enumerate()
+            .map(|(writer, gateway)| {
+                scope.spawn(move || -> Outcome {
+                    for turn in 0..WRITES {
+                        let key = format!("/d/{}", (writer + turn) % 4);
+                        success(&gateway.put(&key, &format!("value={writer}-{turn}"))?)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().map_err(|_| "a writer panicked")??;
+        }
+        success(&first.put("/d/end", "value=now")?)?;
+        let listed = success(&first.get("/d?quorum=true")?)?;
+        for watcher in watchers {
+            let seen = watcher.join().map_err(|_| "a watcher panicked")??;
+            for key in 0..4 {
+                let path = first.key(&format!("/d/{key}"));
+                let nodes = listed.list("node.nodes");
+                let last = nodes.iter().find(|node| node.text("key") == Some(&path));
+                let last = last.ok_or_else(|| format!("{path} is not listed"))?;
+                expect_equal(&path, seen.get(&path), Some(&number(last, "modifiedIndex")?))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The last modifiedIndex of each key that a watcher saw, by events and by reads.
+fn resume_until_the_end(
+    gateway: &Context,
+) -> Result<std::collections::BTreeMap<String, u64>, String> {
+    let mut seen = std::collections::BTreeMap::new();
+    loop {
+        let read = gateway.get("/d?quorum=true")?;
+        let json = success(&read)?;
+        let mut is_over = false;
+        for node in json.list("node.nodes") {
+            seen.insert(text(node, "key")?, number(node, "modifiedIndex")?);
+            is_over |= text(node, "value")? == "now";
+        }
+        if is_over {
+            return Ok(seen);
+        }
+        let mut since = index(&read)? + 1;
+        loop {
+            let answer = gateway.get(&format!("/d?wait=true&recursive=true&waitIndex={since}"))?;
+            if answer.status() != 200 {
+                expect_equal("error", number(&answer.json()?, "errorCode")?, 401)?;
+                break;
+            }
+            if answer.text().is_empty() {
+                // It was ended, which says no more than a refusal.
+                break;
+            }
+            let event = answer.json()?;
+            let (key, at) = (text(&event, "node.key")?, number(&event, "node.modifiedIndex")?);
+            let before = seen.insert(key.clone(), at).unwrap_or_default();
+            // The index of a read may be behind what it showed, so an event may come once more.
+            expect(at >= before || at < since, || format!("{key}: {at} after {before}"))?;
+            seen.entry(key).and_modify(|last| *last = before.max(at));
+            since = at + 1;
+            if event.text("node.value") == Some("now") {
+                return Ok(seen);
+            }
+        }
+    }
+}
+
+fn expires_for_others(context: &Context) -> Outcome {
+    let Gateways { first, second, .. } = &two(context)?;
+    // One before anybody watched, one after.
+    success(&first.put("/d/before", "value=1&ttl=4")?)?;
+    let mut watch = Watch::open(second, "/d?wait=true&recursive=true&stream=true")?;
+    success(&first.put("/d/after", "value=1&ttl=2")?)?;
+    for (action, key) in [("set", "/d/after"), ("expire", "/d/after"), ("expire", "/d/before")] {
+        let event = Json::parse(watch.event()?.as_bytes())?;
+        expect_equal("action", text(&event, "action")?, action.to_owned())?;
+        expect_equal("key", text(&event, "node.key")?, second.key(key))?;
     }
     Ok(())
 }

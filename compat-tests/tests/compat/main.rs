@@ -3,9 +3,7 @@
 //! `COMPAT_TARGETS` names the targets (`etcd,embedded` unless it says otherwise). A target is
 //! started once, when the first of its trials asks for it, and shared; each trial works below a
 //! directory of its own. Trials are called `<target>::<area>::<case>`.
-//! `COMPAT_WATCH=1` says that the watch on a table is to be tested; a real etcd's and the embedded
-//! store's always are.
-//! `COMPAT_AUTH=1` says the same of users and roles.
+//! `COMPAT_AUTH=1` says that users and roles are to be tested; a real etcd's always are.
 //! `COMPAT_SEED` repeats what is random, `COMPAT_DIFF_REQUESTS` sets how much of it there is; where
 //! the programs are is told by the variables that `compat_tests::server` names.
 //! This file selects; it holds no case. A target that cannot start fails its trials.
@@ -91,12 +89,14 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("differential", differential::cases()));
     areas.push(("gateways", gateways::cases(target)));
     areas.push(("lifecycle", lifecycle::cases(target)));
-    areas.extend(watch_areas(target));
+    areas.push(("watch", watch::cases()));
+    areas.push(("gateways", gateways::watch_cases(target)));
+    areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("auth", auth_cases(target)));
     areas
 }
 
-/// Auth is selected apart, for the same reason as the watch.
+/// Auth is selected apart, because it is not there yet.
 fn auth_cases(target: Target) -> Vec<Case> {
     if target.is_etcdynamo() && !is_wanted("COMPAT_AUTH") {
         return differences::cases_without_auth();
@@ -106,17 +106,4 @@ fn auth_cases(target: Target) -> Vec<Case> {
 
 fn is_wanted(variable: &str) -> bool {
     env::var(variable).is_ok_and(|value| value == "1")
-}
-
-/// The watch is selected apart, because it is off on a table unless somebody asks for it.
-fn watch_areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
-    let is_always_on = !target.is_etcdynamo() || target == Target::Embedded;
-    if !is_always_on && !is_wanted("COMPAT_WATCH") {
-        return vec![("watch", differences::cases_without_watch())];
-    }
-    vec![
-        ("watch", watch::cases()),
-        ("gateways", gateways::watch_cases(target)),
-        ("lifecycle", lifecycle::watch_cases(target)),
-    ]
 }

@@ -459,6 +459,8 @@ fn root(context: &Context) -> Outcome {
 
 fn outdated(context: &Context) -> Outcome {
     let (_server, own) = context.own_server()?;
+    // On a table nothing is remembered before somebody watches.
+    let _nobody_writes_there = Watch::open(&own, "/never?wait=true")?;
     let first = index(&own.put("/f", "value=start")?)?;
     let mut last = first;
     for turn in 0..1050 {

@@ -10,11 +10,12 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::watch::HOLD_LIMIT;
 
-const WATCHED: Config = Config {
+pub(super) const WATCHED: Config = Config {
     read_consistency: Consistency::Strong,
     max_requests: 1000,
     request_timeout: Duration::from_secs(30),
     watch_window: Some(1000),
+    watch_reach: Reach::Own,
     scan_for_ttl: true,
 };
 
@@ -42,11 +43,11 @@ async fn faulty(
 
 /// Tokio's time stands still until it is moved by [`pass`]: a blocking task keeps it from running
 /// ahead while the store's own thread works.
-struct Stopped {
+pub(super) struct Stopped {
     _until: std::sync::mpsc::Sender<()>,
 }
 
-fn stop_time() -> Stopped {
+pub(super) fn stop_time() -> Stopped {
     let (until, ended) = std::sync::mpsc::channel();
     tokio::time::pause();
     tokio::task::spawn_blocking(move || ended.recv());
@@ -54,7 +55,7 @@ fn stop_time() -> Stopped {
 }
 
 #[allow(clippy::disallowed_methods)] // the store's thread needs real time, whatever it does
-async fn pass(time: Duration) {
+pub(super) async fn pass(time: Duration) {
     const STEP: Duration = Duration::from_millis(20);
     for _ in 0..time.as_millis() / STEP.as_millis() {
         tokio::time::advance(STEP).await;
@@ -63,22 +64,22 @@ async fn pass(time: Duration) {
 }
 
 /// Keeps house in the background, as the program does.
-fn keep_house<S: Store>(gateway: &Arc<Keyspace<S>>) -> JoinHandle<()> {
+pub(super) fn keep_house<S: Store>(gateway: &Arc<Keyspace<S>>) -> JoinHandle<()> {
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move { gateway.keep_sweeping().await })
 }
 
-fn of(key: &str, since: impl Into<Option<EtcdIndex>>) -> Watch {
+pub(super) fn of(key: &str, since: impl Into<Option<EtcdIndex>>) -> Watch {
     let recursive = key.ends_with("/**");
     let key = k(key.trim_end_matches("/**"));
     Watch { key, recursive, stream: false, since: since.into() }
 }
 
-fn stream(key: &str) -> Watch {
+pub(super) fn stream(key: &str) -> Watch {
     Watch { stream: true, ..of(key, None) }
 }
 
-async fn begin<S: Store>(gateway: &Keyspace<S>, watch: Watch) -> Watcher {
+pub(super) async fn begin<S: Store>(gateway: &Keyspace<S>, watch: Watch) -> Watcher {
     gateway.watch(watch).await.expect("a watch").watcher
 }
 

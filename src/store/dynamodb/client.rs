@@ -1,4 +1,4 @@
-//! The SDK client: built once, with nothing switched on that the store does itself.
+//! The SDK's clients: built once, with nothing switched on that the store does itself.
 //!
 //! Retries and timeouts of the SDK are off ([`super::calls`] has them), and so is what watches
 //! over long streams. One HTTP client with one pool of connections and one TLS (rustls, ring).
@@ -14,8 +14,17 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::DynamoDbConfig;
 
-/// Builds the client with the default chain of credentials, which may take a while.
-pub(super) async fn build(config: &DynamoDbConfig) -> Result<Client, String> {
+/// The clients of the two services, which share all but their names.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    /// Of DynamoDB.
+    pub(super) table: Client,
+    /// Of DynamoDB Streams.
+    pub(super) streams: aws_sdk_dynamodbstreams::Client,
+}
+
+/// Builds the clients with the default chain of credentials, which may take a while.
+pub(super) async fn build(config: &DynamoDbConfig) -> Result<Clients, String> {
     let http = aws_smithy_http_client::Builder::new();
     let http = http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
@@ -32,18 +41,18 @@ pub(super) async fn build(config: &DynamoDbConfig) -> Result<Client, String> {
     Ok(with_http_client(&shared, http, config.timing.connect))
 }
 
-/// Builds the client on this HTTP client.
+/// Builds the clients on this HTTP client.
 pub(super) fn with_http_client(
     shared: &SdkConfig,
     http: impl HttpClient + 'static,
     connect_timeout: Duration,
-) -> Client {
+) -> Clients {
     let timeouts = TimeoutConfig::builder().connect_timeout(connect_timeout).build();
-    let config = aws_sdk_dynamodb::config::Builder::from(shared)
+    let shared = (shared.to_builder())
         .http_client(http)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
-    Client::from_conf(config)
+    Clients { table: Client::new(&shared), streams: aws_sdk_dynamodbstreams::Client::new(&shared) }
 }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_dynamodb::config::{
     Credentials, HttpClient, RuntimeComponents, SharedCredentialsProvider,
@@ -25,7 +24,8 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 
 use super::calls::{Meter, Timing};
-use super::{DynamoDbConfig, DynamoDbStore, client};
+use super::client::{self, Clients};
+use super::{DynamoDbConfig, DynamoDbStore};
 
 /// What becomes of one call instead of its reaching the engine and coming back.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Engine {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(super) fn client(&self) -> Clients {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let shared = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -213,6 +213,9 @@ fn run(database: &Database, operation: &str, body: &str) -> (u16, String) {
         "UpdateItem" => run!(update_item),
         "DeleteItem" => run!(delete_item),
         "TransactWriteItems" => run!(transact_write_items),
+        "DescribeStream" => run!(describe_stream),
+        "GetShardIterator" => run!(get_shard_iterator),
+        "GetRecords" => run!(get_records),
         other => panic!("the store does not use {other}"),
     };
     match reply {

@@ -15,6 +15,7 @@ mod expression;
 mod item;
 mod layout;
 mod read;
+mod streams;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,11 +29,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 
 pub use calls::{Consumed, Meter, Timing};
+pub use streams::StreamFeed;
 pub use table::TableError;
 
 use crate::store::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
 use calls::{Lines, Trouble};
+use client::Clients;
 use error::Failure;
 use layout::Layout;
 
@@ -86,6 +89,7 @@ impl Error for OpenError {}
 #[derive(Debug, Clone)]
 pub struct DynamoDbStore {
     client: Client,
+    streams: aws_sdk_dynamodbstreams::Client,
     table: Arc<String>,
     layout: Layout,
     timing: Timing,
@@ -94,8 +98,13 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// A store for tests on an engine in this process, with what says how many units the engine
-    /// wrote into its replies so far.
+    /// A store for tests on an engine in this process.
+    #[cfg(test)]
+    pub(crate) async fn in_process(meter: Meter) -> DynamoDbStore {
+        DynamoDbStore::in_process_reporting(meter).await.0
+    }
+
+    /// The same, with what says how many units the engine wrote into its replies so far.
     #[cfg(test)]
     pub(crate) async fn in_process_reporting(
         meter: Meter,
@@ -106,15 +115,16 @@ impl DynamoDbStore {
 
     /// Connects, and verifies (or, where the configuration says so, creates) the table.
     pub async fn open(config: &DynamoDbConfig, meter: Meter) -> Result<DynamoDbStore, OpenError> {
-        let client = client::build(config).await.map_err(OpenError::Client)?;
-        DynamoDbStore::open_with(client, config, meter).await
+        let clients = client::build(config).await.map_err(OpenError::Client)?;
+        DynamoDbStore::open_with(clients, config, meter).await
     }
 
     async fn open_with(
-        client: Client,
+        clients: Clients,
         config: &DynamoDbConfig,
         meter: Meter,
     ) -> Result<DynamoDbStore, OpenError> {
+        let Clients { table: client, streams } = clients;
         let layout = Layout::new(&config.keyspace);
         let layout = layout.ok_or_else(|| OpenError::Keyspace(config.keyspace.clone()))?;
         let table = table::Table::new(&client, &config.table, config.timing);
@@ -122,7 +132,7 @@ impl DynamoDbStore {
             .map_err(OpenError::Table)?;
         let table = Arc::new(config.table.clone());
         let (timing, lines) = (config.timing, Lines::new(config.timing));
-        Ok(DynamoDbStore { client, table, layout, timing, lines, meter })
+        Ok(DynamoDbStore { client, streams, table, layout, timing, lines, meter })
     }
 
     /// Notes that a call has no result, and says what became of it.
@@ -137,6 +147,8 @@ impl DynamoDbStore {
 }
 
 impl Store for DynamoDbStore {
+    type Feed = StreamFeed;
+
     fn limits(&self) -> Limits {
         Limits {
             key_bytes: layout::KEY_BYTES,
@@ -171,6 +183,10 @@ impl Store for DynamoDbStore {
 
     async fn records(&self, kind: RecordKind) -> Result<Vec<Record>, StoreError> {
         self.list_records(kind).await
+    }
+
+    async fn feed(&self) -> Result<StreamFeed, StoreError> {
+        StreamFeed::open(self).await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {

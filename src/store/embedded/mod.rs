@@ -28,7 +28,7 @@ use self::disk::Durable;
 pub use self::open::OpenError;
 use self::tree::Tree;
 use self::writer::{Request, Writer};
-use super::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
+use super::{Committed, Consistency, Level, Limits, NoFeed, Page, Store, StoreError};
 use crate::v2::{Commit, EtcdIndex, Item, Key, Op, Record, RecordKind, UnixMs};
 
 /// Tells the time, for the sake of what may be forgotten.
@@ -143,6 +143,8 @@ impl Drop for Handle {
 }
 
 impl Store for Embedded {
+    type Feed = NoFeed;
+
     fn limits(&self) -> Limits {
         Limits {
             key_bytes: KEY_BYTES,
@@ -169,6 +171,10 @@ impl Store for Embedded {
 
     async fn records(&self, kind: RecordKind) -> Result<Vec<Record>, StoreError> {
         Ok(self.shared.tree().records(kind))
+    }
+
+    async fn feed(&self) -> Result<NoFeed, StoreError> {
+        Err(StoreError::Unavailable("nobody else writes to this store".to_owned()))
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {

@@ -290,28 +290,12 @@ fn left_by(op: &NodeOp, found: &Item, id: WriteId) -> Item {
     if last == id.index {
         return Item { modified: id.index, removed: None, ..found.clone() };
     }
-<<<<<<< HEAD
     let (mut value, mut created_now, mut expires) = (Value::default(), false, None);
     if let Mutation::WriteFile { value: written, creates, expiration } = &op.mutation {
         value = written.clone().unwrap_or_default();
         (created_now, expires) = (*creates, *expiration);
     }
     let was_there = !created_now && found.created < id.index;
-=======
-    let (value, creates, expiration) = match &op.mutation {
-        Mutation::WriteFile { value, creates, expiration } => {
-            (value.clone(), *creates, *expiration)
-        }
-        Mutation::MakeDir { .. }
-        | Mutation::SetDirTtl { .. }
-        | Mutation::Stamp { .. }
-        | Mutation::Remove { .. }
-        | Mutation::EndDrain { .. }
-        | Mutation::RuleOut
-        | Mutation::RuleOutNew { .. } => (None, false, None),
-    };
-    let was_there = !creates && found.created < id.index;
->>>>>>> main
     Item {
         content: Content::File(value),
         created: if was_there { found.created } else { id.index },

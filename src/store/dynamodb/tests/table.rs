@@ -30,7 +30,7 @@ fn schema(sort: &str, kind: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_missing_table_names_the_flag() {
-    let client = Engine::new().client();
+    let client = Engine::new().client().table;
     let error = table(&client).verify().await.unwrap_err();
     assert!(matches!(error, TableError::Missing(_)));
     assert!(error.to_string().contains("--create-table"), "{error}");
@@ -39,21 +39,21 @@ async fn a_missing_table_names_the_flag() {
 #[tokio::test]
 async fn a_table_is_created_once_and_then_fits() {
     let engine = Engine::new();
-    let client = engine.client();
+    let client = engine.client().table;
     let (one, other) = (table(&client), table(&client));
     let (one, other) = tokio::join!(one.create(), other.create());
     one.unwrap();
     other.unwrap();
     table(&client).verify().await.unwrap();
     let keep = DynamoDbConfig { create_table: false, ..config() };
-    DynamoDbStore::open_with(client, &keep, Meter::none()).await.unwrap();
+    DynamoDbStore::open_with(engine.client(), &keep, Meter::none()).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_is_off_is_named_and_switched_on_only_when_asked() {
     let engine = Engine::new();
     create(&engine, schema("sk", "S")).await;
-    let client = engine.client();
+    let client = engine.client().table;
     let error = table(&client).verify().await.unwrap_err();
     let TableError::Different { differences, .. } = &error else { panic!("{error}") };
     assert_eq!(differences.len(), 2, "{error}");
@@ -74,7 +74,7 @@ async fn a_table_of_another_shape_is_refused_with_each_difference() {
         "Projection": {"ProjectionType": "ALL"},
     }]);
     create(&engine, json).await;
-    let client = engine.client();
+    let client = engine.client().table;
     let error = table(&client).create().await.unwrap_err();
     let TableError::Different { differences, .. } = &error else { panic!("{error}") };
     assert_eq!(differences.len(), 4, "{error}");
@@ -92,7 +92,7 @@ async fn the_type_of_a_key_and_the_ttl_attribute_matter() {
         "TimeToLiveSpecification": {"AttributeName": "other", "Enabled": true},
     });
     engine.database().update_time_to_live(serde_json::from_value(ttl).unwrap()).unwrap();
-    let client = engine.client();
+    let client = engine.client().table;
     let error = table(&client).create().await.unwrap_err();
     assert!(error.to_string().contains("\"sk\" is N"), "{error}");
     assert!(error.to_string().contains("\"other\""), "{error}");
@@ -102,7 +102,7 @@ async fn the_type_of_a_key_and_the_ttl_attribute_matter() {
 async fn a_table_that_settles_is_waited_for() {
     let engine = Engine::new();
     create(&engine, schema("sk", "S")).await;
-    let client = engine.client();
+    let client = engine.client().table;
     let creating = Fault::Reply(200, r#"{"Table":{"TableStatus":"CREATING"}}"#.to_owned());
     engine.script(vec![creating.clone(); 60]);
     table(&client).create().await.unwrap();
@@ -114,7 +114,7 @@ async fn a_table_that_settles_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_table_that_cannot_be_looked_at_is_not_waited_for_long() {
     let engine = Engine::new();
-    let client = engine.client();
+    let client = engine.client().table;
     let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException"}"#.to_owned();
     for (fault, longest_s) in
         [(Fault::Refuse, 11), (Fault::Hang, 17), (Fault::Reply(400, denied), 1)]
