@@ -1,8 +1,9 @@
 """Measures etcdynamo beside a real single-node etcd 3.4 v2, on one disk, in one run, in turns.
 
-    bench.py [--seconds N] [--rounds N] [--part embedded|dynamodb] [--subject NAME] [--strict]
+    bench.py [--seconds N] [--rounds N] [--part embedded|watches|dynamodb] [--subject NAME] [--strict]
 
 - embedded: etcdynamo on its own file beside etcd, both driven by wrk with one thread.
+- watches: the same two, with ten thousand idle watchers, and with one write that wakes a thousand.
 - dynamodb: etcdynamo on a table of dynoxide, beside a bare loop of the AWS SDK that does the same single call.
 
 Each cell runs for some seconds on one server, then on the other; the next round goes the other way round; the table
@@ -30,6 +31,7 @@ import keys  # noqa: E402
 import measure  # noqa: E402
 import table  # noqa: E402
 import targets  # noqa: E402
+import watches  # noqa: E402
 
 # A cell: its name, wrk's script, the path, how many clients, and the least ratio of rates it aims at.
 Cell = collections.namedtuple("Cell", "name script path clients aim")
@@ -104,22 +106,24 @@ def bench_embedded(options, directory):
     return table.show_figures(names, figures) and met
 
 
+PARTS = {"embedded": bench_embedded, "watches": watches.bench, "dynamodb": dynamodb.bench}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     number = {"type": int, "metavar": "N"}
     parser.add_argument("--seconds", default=int(os.environ.get("BENCH_SECONDS", "3")), help="for each cell", **number)
     parser.add_argument("--rounds", default=int(os.environ.get("BENCH_ROUNDS", "3")), help="of all cells", **number)
-    parser.add_argument("--part", choices=["embedded", "dynamodb"], help="only this one")
+    parser.add_argument("--part", choices=[*PARTS], help="only this one")
     parser.add_argument("--subject", choices=["embedded", "etcd"], default="embedded", help="what stands beside etcd")
     parser.add_argument("--strict", action="store_true", help="a missed aim fails the run")
     options = parser.parse_args()
     met = True
     # Beside the tools and not in /tmp, which may be memory: durable writes have to meet a disk.
     with tempfile.TemporaryDirectory(prefix="bench-", dir=targets.TOOLS) as directory:
-        if options.part != "dynamodb":
-            met &= bench_embedded(options, directory)
-        if options.part != "embedded":
-            met &= dynamodb.bench(options, directory)
+        for name, bench in PARTS.items():
+            if options.part in (None, name):
+                met &= bench(options, directory)
     return 0 if met or not options.strict else 1
 
 

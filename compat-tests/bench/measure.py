@@ -31,8 +31,8 @@ class Sample:
 
 def median(samples):
     """The sample made of each figure's median."""
-    fields = [field.name for field in dataclasses.fields(Sample)]
-    return Sample(**{name: statistics.median(getattr(sample, name) for sample in samples) for name in fields})
+    fields = [field.name for field in dataclasses.fields(samples[0])]
+    return type(samples[0])(**{name: statistics.median(getattr(sample, name) for sample in samples) for name in fields})
 
 
 def cpu_seconds(pid):

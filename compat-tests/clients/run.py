@@ -4,9 +4,10 @@
 
 A suite passes when its runner ends well, at least one test ran, and none was skipped. Watches are a suite of their
 own: they run on real etcd always, and on the others when `COMPAT_WATCH=1` says that the server has them. With
-`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there.
+`COMPAT_URLS` set and the one target `url`, the suites run on a server that is already there; Patroni's does not,
+because it kills its server and starts it again.
 
-It starts no test itself: etcdctl and python-etcd run under unittest, node-etcd under Node's own runner.
+It starts no test itself: etcdctl, python-etcd and Patroni run under unittest, node-etcd under Node's own runner.
 """
 
 import argparse
@@ -23,18 +24,24 @@ import targets
 SUITE_TIMEOUT_S = 600
 PYTHON = os.path.join(targets.TOOLS, "venv", "bin", "python")
 
-Suite = collections.namedtuple("Suite", "name watches argv directory")
+# A suite gets the URLs of a server, or, where it names the targets `it_starts`, the name of one of them. One with
+# `flags` needs an etcdynamo that is started with them.
+Suite = collections.namedtuple(
+    "Suite", "name argv directory watches it_starts flags", defaults=(False, None, ())
+)
 
 
-def python(name, package, *modules, watches=False):
+def python(name, package, *modules, **needs):
     argv = [PYTHON, "-W", "ignore::DeprecationWarning", "-m", "unittest", *(f"{package}.{m}" for m in modules)]
-    return Suite(name, watches, argv, targets.HERE)
+    return Suite(name, argv, targets.HERE, **needs)
 
 
-def node(name, *files, watches=False):
+def node(name, *files, **needs):
     argv = ["node", "--test", "--test-reporter=tap", *files]
-    return Suite(name, watches, argv, os.path.join(targets.HERE, "node"))
+    return Suite(name, argv, os.path.join(targets.HERE, "node"), **needs)
 
+
+WATCH_TIMEOUT = {"watches": True, "flags": ("--watch-timeout-ms", "300")}
 
 SUITES = (
     python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
@@ -43,6 +50,12 @@ SUITES = (
     python("etcdctl watch", "etcdctl", "test_watch", watches=True),
     python("python-etcd watch", "python_etcd", "test_watch", watches=True),
     node("node-etcd watch", "watch.test.js", watches=True),
+    python("replays", "replays", "test_tools", watches=True),
+    python("etcdctl watch timeout", "etcdctl", "test_watch_timeout", **WATCH_TIMEOUT),
+    python("python-etcd watch timeout", "python_etcd", "test_watch_timeout", **WATCH_TIMEOUT),
+    node("node-etcd watch timeout", "watch-timeout.test.js", **WATCH_TIMEOUT),
+    python("patroni", "patroni_cluster", "test_one_gateway", watches=True, it_starts=("etcd", "embedded", "dynoxide")),
+    python("patroni, 2 gateways", "patroni_cluster", "test_two_gateways", watches=True, it_starts=tuple(targets.ENGINES)),
 )
 
 Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output")
@@ -50,6 +63,15 @@ Outcome = collections.namedtuple("Outcome", "passed tests failed skipped output"
 
 def has_watches(target):
     return target in ("etcd", "embedded") or os.environ.get("COMPAT_WATCH") == "1"
+
+
+def is_for(suite, target):
+    """Whether the suite runs on the target."""
+    if suite.watches and not has_watches(target):
+        return False
+    if suite.it_starts is not None:
+        return target in suite.it_starts
+    return not suite.flags or target not in ("etcd", "url")
 
 
 def count(pattern, text):
@@ -67,9 +89,9 @@ def counts(output):
     return count(r"^Ran (\d+) tests?", output), failed, count(r"\bskipped=(\d+)", output)
 
 
-def run_suite(suite, urls):
-    """Runs one suite on these URLs."""
-    env = {**os.environ, "COMPAT_URLS": ",".join(urls), "ETCDCTL_BIN": etcdctl()}
+def run_suite(suite, **where):
+    """Runs one suite, which finds these variables."""
+    env = {**os.environ, **where, "ETCDCTL_BIN": etcdctl()}
     try:
         done = subprocess.run(
             suite.argv,
@@ -95,21 +117,23 @@ def etcdctl():
 
 
 @contextlib.contextmanager
-def urls_of(target):
+def urls_of(target, flags):
     """The URLs of a target for the length of a block."""
     if target == "url":
         yield os.environ["COMPAT_URLS"].split(",")
         return
-    with targets.running(target) as server:
+    with targets.running(target, flags=flags) as server:
         yield server.urls
 
 
 def run_on(target, suite):
     """Runs a suite on a fresh server. A server that does not start, or does not stop well, is a failure."""
+    if suite.it_starts is not None:
+        return run_suite(suite, COMPAT_TARGET=target)
     outcome = None
     try:
-        with urls_of(target) as urls:
-            outcome = run_suite(suite, urls)
+        with urls_of(target, suite.flags) as urls:
+            outcome = run_suite(suite, COMPAT_URLS=",".join(urls))
         return outcome
     except (targets.StartFailed, targets.StopFailed) as failure:
         tests, failed, text = (outcome.tests, outcome.failed, outcome.output) if outcome else (0, 0, "")
@@ -124,7 +148,7 @@ def main():
     good = True
     for target in options.targets:
         for suite in SUITES:
-            if suite.watches and not has_watches(target):
+            if not is_for(suite, target):
                 continue
             began = time.monotonic()
             outcome = run_on(target, suite)

@@ -5,11 +5,12 @@ below a directory of its own and expects nothing of the rest of the tree, so a s
 """
 
 import os
-import time
 import unittest
 import urllib.parse
 import urllib.request
 import uuid
+
+from patience import PATIENCE_S, eventually  # noqa: F401
 
 URLS = [url for url in os.environ.get("COMPAT_URLS", "").split(",") if url]
 if not URLS:
@@ -17,27 +18,27 @@ if not URLS:
 
 # TTLs end within this after their time: etcd sweeps twice a second, and the machine may be busy.
 EXPIRY_GRACE_S = 5
-PATIENCE_S = 30
 
 
-def eventually(what, condition, within_s=PATIENCE_S):
-    """Asks `condition` until it holds and returns what it said; fails naming `what` after `within_s`."""
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {within_s} s")
-        time.sleep(0.02)
-
-
-def put(key, value):
+def put(key, value, **options):
     """A plain PUT by the standard library, for what has to happen beside the client under test."""
-    data = urllib.parse.urlencode({"value": value}).encode()
+    data = urllib.parse.urlencode({"value": value, **options}).encode()
     url = f"{URLS[0]}/v2/keys{urllib.parse.quote(key)}"
     with urllib.request.urlopen(urllib.request.Request(url, data, method="PUT"), timeout=PATIENCE_S) as answer:
         answer.read()
+
+
+def silence(times):
+    """Waits until the server has ended as many silent watches, one after the other: each with nothing but its head.
+
+    A watch that was there before has then been ended as often, but for once.
+    """
+    for _ in range(times):
+        url = f"{URLS[0]}/v2/keys/silence-{uuid.uuid4().hex}?wait=true"
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            told = (answer.status, int(answer.headers["X-Etcd-Index"]) > 0, answer.read())
+        if told != (200, True, b""):
+            raise AssertionError(f"a silent watch ended with {told}")
 
 
 class Case(unittest.TestCase):

@@ -30,6 +30,7 @@ TOOLS = os.path.join(REPO, "compat-tests", ".tools")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
 TABLE = "etcdynamo-clients"
+ANY_PORT = "http://127.0.0.1:0"
 
 
 class StartFailed(Exception):
@@ -64,11 +65,14 @@ class Process:
 
     def __init__(self, name, argv, log_path, ready, env=None):
         self.name = name
+        self.argv = argv
         self.ready = re.compile(ready)
         self.tail = collections.deque(maxlen=30)
         self.matched = None
         self._known = threading.Event()
-        self._log = open(log_path, "w", encoding="utf-8")
+        self._log_path = log_path
+        self._env = env
+        self._log = open(log_path, "a", encoding="utf-8")
         self.child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -106,6 +110,21 @@ class Process:
         self.stop(None)
         raise StartFailed(f"{self.name} {why}; its last lines:\n{text}")
 
+    def kill(self):
+        """Ends it as a crash does."""
+        self.child.kill()
+        self.child.wait()
+        self._close()
+
+    def _close(self):
+        self._reader.join(STOP_TIMEOUT_S)
+        self.child.stdout.close()
+        self._log.close()
+
+    def again(self, argv):
+        """A new process in the place of this one, which has ended."""
+        return Process(self.name, argv, self._log_path, self.ready.pattern, self._env)
+
     def stop(self, expected_code):
         """Asks it to end, and waits. `expected_code` None accepts any way of ending but being killed."""
         with contextlib.suppress(ProcessLookupError):
@@ -117,8 +136,7 @@ class Process:
             self.child.wait()
             raise StopFailed(f"{self.name} did not end within {STOP_TIMEOUT_S} s of SIGTERM") from None
         finally:
-            self._reader.join(STOP_TIMEOUT_S)
-            self._log.close()
+            self._close()
         if expected_code is not None and code != expected_code:
             raise StopFailed(f"{self.name} ended with code {code}, not {expected_code}:\n" + "".join(self.tail))
 
@@ -138,27 +156,42 @@ def retrying(start):
 class Target:
     """A running server: `urls` is where clients go, `server` the process to measure.
 
-    A server on a table has the table's `engine` beside it, which answers at `endpoint`.
+    A server on a table has the table's `engine` beside it, which answers at `endpoint`, and may be one of several
+    gateways: `servers` has them all, each with its URL in the same place of `urls`.
     """
 
-    def __init__(self, name, urls, server, engine=None, endpoint=None):
+    def __init__(self, name, urls, servers, engine=None, endpoint=None):
         self.name = name
         self.urls = urls
-        self.server = server
+        self.servers = servers
         self.engine = engine
         self.endpoint = endpoint
+
+    @property
+    def server(self):
+        return self.servers[0]
 
     @property
     def url(self):
         return self.urls[0]
 
+    def kill(self, which):
+        """Kills one server as a crash does. What it stands on stays."""
+        self.servers[which].kill()
+
+    def restart(self, which):
+        """Starts a killed server again, on the same port and the same data."""
+        argv = [argument.replace(ANY_PORT, self.urls[which]) for argument in self.servers[which].argv]
+        self.servers[which] = self.servers[which].again(argv)
+        self.servers[which].wait_ready()
+
     def stop(self):
-        """Stops the server, then what it stood on. etcd ends by the signal itself, etcdynamo must end with 0."""
-        try:
-            self.server.stop(expected_code=-signal.SIGTERM if self.name == "etcd" else 0)
-        finally:
+        """Stops the servers, then what they stood on. etcd ends by the signal itself, etcdynamo must end with 0."""
+        with contextlib.ExitStack() as stack:
             if self.engine:
-                self.engine.stop(expected_code=None)
+                stack.callback(self.engine.stop, expected_code=None)
+            for server in self.servers:
+                stack.callback(server.stop, expected_code=-signal.SIGTERM if self.name == "etcd" else 0)
 
 
 def start_etcd(directory):
@@ -180,45 +213,57 @@ def start_etcd(directory):
         ]
         server = Process("etcd", argv, os.path.join(directory, "etcd.log"), "serving insecure client requests")
         server.wait_ready()
-        return Target("etcd", [client], server)
+        return Target("etcd", [client], [server])
 
     return retrying(once)
 
 
-def etcdynamo(directory, *flags, env=None):
-    """Starts etcdynamo on a free port. Returns its process and the URLs that it says it listens on."""
+def etcdynamo(directory, *flags, url=ANY_PORT, env=None):
+    """Starts etcdynamo. Returns its process and the URLs that it says it listens on."""
     binary = program("ETCDYNAMO_BIN", os.path.join(REPO, "target", "release", "etcdynamo"))
-    argv = [binary, "--listen-client-urls", "http://127.0.0.1:0", *flags]
+    argv = [binary, "--listen-client-urls", url, *flags]
     server = Process("etcdynamo", argv, os.path.join(directory, "etcdynamo.log"), r"^listening on (\S.*)$", env)
     urls = re.split(r"[,\s]+", server.wait_ready().group(1).strip())
     return server, urls
 
 
-def start_embedded(directory):
+def start_embedded(directory, flags):
     """etcdynamo on its own file."""
-    server, urls = etcdynamo(directory, "--data-dir", os.path.join(directory, "data"))
-    return Target("embedded", urls, server)
+    server, urls = etcdynamo(directory, "--data-dir", os.path.join(directory, "data"), *flags)
+    return Target("embedded", urls, [server])
 
 
-def start_on_table(name, directory):
+def start_gateways(directory, count, flags):
+    """Gateways on one table, each of which tells clients of all. Returns their processes and URLs."""
+    if count == 1:
+        server, urls = etcdynamo(directory, *flags, env=AWS_ENV)
+        return [server], urls
+
+    def once():
+        urls = [f"http://127.0.0.1:{free_port()}" for _ in range(count)]
+        with contextlib.ExitStack() as started:
+            servers = []
+            for url in urls:
+                all_flags = (*flags, "--advertise-client-urls", ",".join(urls))
+                server, _ = etcdynamo(directory, *all_flags, url=url, env=AWS_ENV)
+                started.callback(server.stop, expected_code=None)
+                servers.append(server)
+            started.pop_all()
+            return servers, urls
+
+    return retrying(once)
+
+
+def start_on_table(name, directory, gateways, flags):
     """etcdynamo on a table of a DynamoDB engine."""
     engine, endpoint = start_engine(name, directory)
+    flags = ("--table", TABLE, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint, *flags)
     try:
-        server, urls = etcdynamo(
-            directory,
-            "--table",
-            TABLE,
-            "--create-table",
-            "--region",
-            "us-east-1",
-            "--endpoint-url",
-            endpoint,
-            env=AWS_ENV,
-        )
+        servers, urls = start_gateways(directory, gateways, flags)
     except StartFailed:
         engine.stop(expected_code=None)
         raise
-    return Target(name, urls, server, engine, endpoint)
+    return Target(name, urls, servers, engine, endpoint)
 
 
 AWS_ENV = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -270,22 +315,25 @@ def start_engine(name, directory):
 NAMES = ("etcd", "embedded", *ENGINES)
 
 
-def start(name, directory):
-    """Starts the target called `name`; its data and logs go into `directory`."""
+def start(name, directory, gateways=1, flags=()):
+    """Starts the target called `name`; its data and logs go into `directory`.
+
+    Only a table has several gateways, and the flags are etcdynamo's: no flag of its is etcd's business.
+    """
     if name == "etcd":
         return start_etcd(directory)
     if name == "embedded":
-        return start_embedded(directory)
+        return start_embedded(directory, flags)
     if name in ENGINES:
-        return start_on_table(name, directory)
+        return start_on_table(name, directory, gateways, flags)
     raise StartFailed(f"no target is called {name!r}; there are {', '.join(NAMES)}")
 
 
 @contextlib.contextmanager
-def running(name, parent=None):
+def running(name, parent=None, gateways=1, flags=()):
     """A target for the length of a `with` block, in a temporary directory (in `parent`) that goes with it."""
     with tempfile.TemporaryDirectory(prefix=f"etcdynamo-{name}-", dir=parent) as directory:
-        target = start(name, directory)
+        target = start(name, directory, gateways, flags)
         try:
             yield target
         finally:

@@ -6,6 +6,7 @@
 //!
 //! A request goes `server` (connection) -> `route` (path, CORS, completion line) -> a handler
 //! (`keys`, `watch`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
+//! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
 
 mod admin;
 mod body;
@@ -21,6 +22,7 @@ mod reply;
 mod route;
 mod server;
 mod stats;
+mod waiting;
 mod watch;
 
 #[cfg(test)]

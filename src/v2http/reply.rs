@@ -17,6 +17,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::waiting::Handover;
 use super::watch::Lines;
 use super::{json, path};
 use crate::keyspace::{Answer, Room};
@@ -33,6 +34,8 @@ pub(super) enum Payload {
     Whole(Full<Bytes>),
     /// Events, as they happen.
     Events(Lines),
+    /// Events that somebody else will write.
+    Elsewhere(Arc<Handover>),
 }
 
 impl Body for Payload {
@@ -46,6 +49,10 @@ impl Body for Payload {
         match self.get_mut() {
             Payload::Whole(whole) => Pin::new(whole).poll_frame(cx),
             Payload::Events(lines) => Pin::new(lines).poll_frame(cx),
+            Payload::Elsewhere(handover) => {
+                handover.asked_for();
+                Poll::Pending
+            }
         }
     }
 
@@ -53,6 +60,7 @@ impl Body for Payload {
         match self {
             Payload::Whole(whole) => whole.is_end_stream(),
             Payload::Events(lines) => lines.is_end_stream(),
+            Payload::Elsewhere(_) => false,
         }
     }
 
@@ -60,6 +68,7 @@ impl Body for Payload {
         match self {
             Payload::Whole(whole) => whole.size_hint(),
             Payload::Events(lines) => lines.size_hint(),
+            Payload::Elsewhere(_) => SizeHint::default(),
         }
     }
 }

@@ -6,13 +6,15 @@
 //! deadline is cut off.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::linger::Lingering;
+use super::waiting::{self, Handover};
+use super::watch::Lines;
 use super::{Api, Config, route};
 use crate::keyspace::Keys;
 use crate::metrics;
@@ -126,8 +130,8 @@ async fn accept<K: Keys>(server: Arc<Server<K>>, listener: TcpListener) {
         match accepted {
             Ok((socket, _)) => {
                 let server = Arc::clone(&server);
-                let task = serve_connection(Arc::clone(&server), socket, permit);
-                server.connections.spawn(task);
+                let client = Client::new(socket, permit);
+                server.connections.spawn(serve_connection(Arc::clone(&server), client));
             }
             Err(error) if is_of_one_socket(&error) => {}
             Err(error) => {
@@ -144,44 +148,104 @@ fn is_of_one_socket(error: &io::Error) -> bool {
     [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }
 
-async fn serve_connection<K: Keys>(
-    server: Arc<Server<K>>,
-    socket: TcpStream,
+/// A client's connection, and what it counts as.
+struct Client {
+    socket: Lingering,
     _permit: OwnedSemaphorePermit,
-) {
-    let _open = metrics::connection_opened();
-    // Answers are small and must not wait for the client's acknowledgement of the last one.
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    _open: metrics::Held,
+}
+
+impl Client {
+    fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Client {
+        // Answers are small and must not wait for the client's acknowledgement of the last one.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let _open = metrics::connection_opened();
+        Client { socket: Lingering::new(socket), _permit: permit, _open }
     }
+}
+
+/// Answers requests until the connection ends, or until a watch waits on it, which goes on alone.
+async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
+    let Client { socket, _permit, _open } = client;
+    let handover = Arc::clone(socket.handover());
     let was_used = AtomicBool::new(false);
     let service = service_fn(|request| {
         was_used.store(true, Ordering::Relaxed);
-        let api = &server.api;
-        async move { Ok::<_, Infallible>(route::answer(api, request).await) }
+        let (api, handover) = (&server.api, &handover);
+        async move {
+            let may_leave = waiting::may_leave(&request);
+            let reply = route::answer(api, request).await;
+            Ok::<_, Infallible>(if may_leave { handover.offer(reply) } else { reply })
+        }
     });
-    let io = TokioIo::new(Lingering::new(socket));
-    let mut connection = pin!(server.http.serve_connection(io, service));
+    let mut connection = server.http.serve_connection(TokioIo::new(socket), service);
     // Tokens of its own: a connection looks at them at every step, and should meet nobody there.
     let stop = server.shutdown.child();
     let cut = server.cut.child_token();
-    let ended = tokio::select! {
+    let served = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        served = until_served(&mut connection, &handover) => served,
         () = stop.cancelled() => {
             // hyper closes idle connections on this, but not those that never had a request.
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
             if !was_used.load(Ordering::Relaxed) {
                 return;
             }
             tokio::select! {
                 biased;
-                ended = connection => ended,
+                served = until_served(&mut connection, &handover) => served,
                 () = cut.cancelled() => return,
             }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+    match served {
+        Served::Ended(Ok(())) => {}
+        Served::Ended(Err(error)) => tracing::debug!(%error, "connection ended"),
+        Served::Waits(lines) => {
+            let Parts { io, read_buf, .. } = connection.into_parts();
+            let client = Client { socket: io.into_inner().unread(&read_buf), _permit, _open };
+            server.connections.spawn(tell(Arc::clone(&server), client, lines));
+        }
     }
+}
+
+/// How hyper was done with a connection.
+enum Served {
+    Ended(hyper::Result<()>),
+    /// A watch waits on it, and its head is written.
+    Waits(Lines),
+}
+
+async fn until_served<C>(connection: &mut C, handover: &Handover) -> Served
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Served::Ended(ended)),
+        Poll::Pending => handover.take().map_or(Poll::Pending, |l| Poll::Ready(Served::Waits(l))),
+    })
+    .await
+}
+
+/// Tells a watch; then requests are answered again. In a box, for the one begins the other.
+fn tell<K: Keys>(
+    server: Arc<Server<K>>,
+    mut client: Client,
+    lines: Lines,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let told = tokio::select! {
+            biased;
+            told = waiting::tell(&mut client.socket, lines) => told,
+            () = server.cut.cancelled() => return,
+        };
+        match told {
+            Ok(()) => {
+                server.connections.spawn(serve_connection(Arc::clone(&server), client));
+            }
+            Err(error) => tracing::debug!(%error, "connection ended while a watch waited"),
+        }
+    })
 }

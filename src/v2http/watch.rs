@@ -49,6 +49,11 @@ impl Lines {
         let silence = limit.map(|limit| Silence { limit, until: Box::pin(sleep(limit)) });
         Lines { watcher, silence }
     }
+
+    /// Whether there is nothing to tell by now.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.watcher.is_waiting()
+    }
 }
 
 impl Body for Lines {

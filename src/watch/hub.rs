@@ -293,6 +293,11 @@ impl Watcher {
         self.inbox.poll_take(cx)
     }
 
+    /// Whether there is no event and no end by now.
+    pub fn is_waiting(&self) -> bool {
+        self.inbox.is_waiting()
+    }
+
     /// The next event; `None` when there will be no more.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await

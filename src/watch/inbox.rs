@@ -78,6 +78,12 @@ impl Inbox {
         Poll::Pending
     }
 
+    /// Whether there is nothing to take, not even the end.
+    pub(super) fn is_waiting(&self) -> bool {
+        let state = self.lock();
+        state.events.is_empty() && state.after != After::End
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,7 +15,9 @@ pub mod fleet;
 pub mod histories;
 pub mod history;
 pub mod kills;
+pub mod limits;
 pub mod model;
+pub mod overload;
 pub mod run;
 pub mod workload;
 
@@ -82,4 +84,6 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("weather", histories::weather),
     ("kills", kills::kills),
     ("draining", kills::draining),
+    ("overload", overload::sustained),
+    ("limits", limits::around),
 ];

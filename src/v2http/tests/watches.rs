@@ -132,3 +132,74 @@ async fn the_head_says_what_the_beginning_consumed() {
     let (_socket, head) = begin(&server, "GET /v2/keys/d/f?wait=true").await;
     assert!(head.contains("\r\nX-Etcdynamo-Read-Units: 0.5\r\n"), "{head}");
 }
+
+#[tokio::test]
+async fn what_is_sent_while_a_watch_waits_is_answered_after_it() {
+    let server = Setup::default().start().await;
+    let mut socket = server.connect().await;
+    let one = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    // One that comes with the request, one in two pieces while the watch waits.
+    let text = one("/v2/keys/d/f?wait=true") + &one("/version");
+    socket.write_all(text.as_bytes()).await.unwrap();
+    read_until(&mut socket, "\r\n\r\n").await;
+    let last = one("/v2/keys/late");
+    let (first_half, second_half) = last.as_bytes().split_at(9);
+    socket.write_all(first_half).await.unwrap();
+    until_watched(&server, 1).await;
+    server.keys.tell("/d/f", 20);
+    let told = read_until(&mut socket, "3.4.23").await;
+    let end = told.find("\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n").expect("the watch ends before");
+    assert!(told[..end].contains(&line("/d/f", 20)), "{told}");
+    socket.write_all(second_half).await.unwrap();
+    read_until(&mut socket, "\"/late\"").await;
+    server.keys.tell("/d/f", 21);
+}
+
+#[tokio::test]
+async fn one_watch_after_the_other_waits_on_a_connection() {
+    let server = Setup::default().start().await;
+    let mut socket = server.connect().await;
+    for index in 20..30 {
+        let text =
+            "GET /v2/keys/d/f?wait=true HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+        socket.write_all(text.as_bytes()).await.unwrap();
+        read_until(&mut socket, "\r\n\r\n").await;
+        server.keys.tell("/d/f", index);
+        let body = read_until(&mut socket, "\r\n0\r\n\r\n").await;
+        assert!(body.contains(&line("/d/f", index)), "{body}");
+    }
+    drop(socket);
+    until_watched(&server, 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_shall_not_stay_ends_with_its_watch() {
+    let server = Setup::default().start().await;
+    for (version, index) in [("HTTP/1.0", 20), ("HTTP/1.1", 21)] {
+        let head = format!("GET /v2/keys/d/f?wait=true {version}");
+        let asking = server.ask_raw(&head, "");
+        let telling = async {
+            until_watched(&server, 1).await;
+            server.keys.tell("/d/f", index);
+        };
+        let (answer, ()) = tokio::join!(asking, telling);
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains(&line("/d/f", index)), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn the_deadline_cuts_off_a_client_that_does_not_read_its_events() {
+    let server = Setup { grace: Duration::from_millis(50), ..Setup::default() }.start().await;
+    let (socket, _) = begin(&server, &format!("{RECURSIVE}&stream=true")).await;
+    // As many as the kernel takes for it, and more.
+    let path = format!("/d/{}", "f".repeat(100_000));
+    for index in 20..200 {
+        server.keys.tell(&path, index);
+        tokio::task::yield_now().await;
+    }
+    server.shutdown.begin();
+    let cut = Drained::Cut { connections: 1, writes: 0 };
+    assert_eq!(server.server.await.unwrap(), cut);
+    drop(socket);
+}

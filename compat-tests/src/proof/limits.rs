@@ -1,0 +1,165 @@
+//! Sizes at, just below and just above the limits: each works, or is refused with an error that says
+//! why; and large listings work in bounded memory, also several at once.
+
+use std::thread;
+
+use super::overload::peak_mib;
+use super::{Budget, Row, Setting};
+use crate::engine::{Engine, new_table};
+use crate::http::{Answer, Connection, Request};
+use crate::server::Server;
+
+/// The longest key, in bytes.
+const KEY_BYTES: usize = 1011;
+
+/// What a key and its value may measure together.
+const ITEM_BYTES: usize = 406_994;
+
+/// New nodes in one write.
+const NEW_NODES: usize = 100;
+
+/// How many clients fill a directory.
+const FILLERS: usize = 32;
+
+/// How many list it all at once.
+const LISTERS: usize = 16;
+
+/// What the gateway may take at its peak while they do.
+const MOST_MIB: u64 = 768;
+
+/// A request, the status that it has to get, and what its body has to say.
+type Case = (Request, u16, String);
+
+/// Sizes around each limit, and a large tree.
+///
+/// # Errors
+/// What kept it from running.
+pub fn around(setting: &Setting) -> Result<Vec<Row>, String> {
+    let (engine, table) = (Engine::start(setting.engine)?, new_table());
+    let gateway = Server::gateway(engine.target(), &table, &engine.url(), &[])?;
+    let mut sizes = row("values, keys and paths around the limits");
+    for (request, status, says) in cases() {
+        sizes.operations += 1;
+        let told = gateway.client().send(&request);
+        let body = request.body.as_ref().map_or(0, Vec::len);
+        let line = request.target.len();
+        let what = format!("{} of {line} bytes and a body of {body}", request.method);
+        sizes.violations.extend(judge(&what, told, status, &says));
+    }
+    // 100,000 nodes take too long to make for the short run.
+    let (dirs, nodes) = match setting.budget {
+        Budget::Short => (1, 10_000),
+        Budget::Times(_) => (10, 100_000),
+    };
+    let mut listings = row(&format!("{LISTERS} recursive listings of {nodes} nodes at once"));
+    listings.violations.extend(fill(gateway.address(), dirs, nodes));
+    listings.operations = nodes as u64;
+    let listers: Vec<Vec<String>> = thread::scope(|scope| {
+        let list = || list(gateway.address(), nodes);
+        let listers: Vec<_> = (0..LISTERS).map(|_| scope.spawn(list)).collect();
+        listers.into_iter().filter_map(|lister| lister.join().ok()).collect()
+    });
+    listings.operations += listers.len() as u64;
+    if listers.len() < LISTERS {
+        listings.violations.push("a lister panicked".to_owned());
+    }
+    listings.violations.extend(listers.into_iter().flatten());
+    match peak_mib(&gateway) {
+        Some(peak) if peak <= MOST_MIB => {}
+        peak => listings.violations.push(format!("at its peak it took {peak:?} MiB")),
+    }
+    Ok(vec![sizes, listings])
+}
+
+fn row(workload: &str) -> Row {
+    Row { workload: workload.to_owned(), fault: "none".to_owned(), ..Row::default() }
+}
+
+fn cases() -> Vec<Case> {
+    let put = |key: &str, value: usize| {
+        Request::new("PUT", &format!("/v2/keys{key}")).form(&format!("value={}", "v".repeat(value)))
+    };
+    let key = |bytes: usize| format!("/{}", "k".repeat(bytes - 1));
+    let deep = |nodes: usize| format!("/deep{nodes}{}", "/a".repeat(nodes - 1));
+    let mut cases = Vec::new();
+    for bytes in [KEY_BYTES - 1, KEY_BYTES] {
+        cases.push((put(&key(bytes), 1), 201, String::new()));
+        let dir = format!("{}?dir=true&ttl=1000", key(bytes).replace('k', "d"));
+        cases.push((Request::new("PUT", &format!("/v2/keys{dir}")), 201, String::new()));
+    }
+    for bytes in [KEY_BYTES + 1, 2048, 5000] {
+        cases.push((
+            put(&key(bytes), 1),
+            400,
+            format!("limit of {KEY_BYTES} bytes of a DynamoDB item"),
+        ));
+    }
+    for (key, bytes) in [("/a", 0), ("/b", ITEM_BYTES - 3), ("/c", ITEM_BYTES - 2)] {
+        cases.push((put(key, bytes), 201, String::new()));
+    }
+    for bytes in [ITEM_BYTES - 1, ITEM_BYTES, ITEM_BYTES + 1, 400 * 1024, 3 << 20] {
+        cases.push((put("/v", bytes), 400, "a DynamoDB item (400 KB)".to_owned()));
+    }
+    for nodes in [64, NEW_NODES - 1, NEW_NODES] {
+        cases.push((put(&deep(nodes), 1), 201, String::new()));
+        let list = Request::new("GET", &format!("/v2/keys/deep{nodes}?recursive=true"));
+        cases.push((list, 200, deep(nodes)));
+    }
+    for nodes in [NEW_NODES + 1, 200] {
+        let says = format!("{nodes} new nodes at once; the limit is {NEW_NODES}");
+        cases.push((put(&deep(nodes), 1), 400, says));
+    }
+    cases
+}
+
+fn judge(what: &str, told: std::io::Result<Answer>, status: u16, says: &str) -> Option<String> {
+    match told {
+        Ok(answer) if answer.status() == status && answer.text().contains(says) => None,
+        Ok(answer) => Some(format!("{what}: not {status} {says:?} but {}", answer.describe())),
+        Err(error) => Some(format!("{what}: {error}")),
+    }
+}
+
+/// Makes so many nodes in so many directories.
+fn fill(address: &str, dirs: usize, nodes: usize) -> Vec<String> {
+    let fill_part = |filler: usize| -> Result<(), String> {
+        let mut connection = Connection::open(address).map_err(|error| error.to_string())?;
+        for number in (filler..nodes).step_by(FILLERS) {
+            let target = format!("/v2/keys/large/{}", number % dirs);
+            let request = Request::new("POST", &target).form(&format!("value={number}"));
+            let answer = connection.send(&request).map_err(|error| error.to_string())?;
+            if answer.status() != 201 {
+                return Err(answer.describe());
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let fillers: Vec<_> =
+            (0..FILLERS).map(|filler| scope.spawn(move || fill_part(filler))).collect();
+        let ended = fillers.into_iter().map(|filler| filler.join());
+        ended
+            .filter_map(|ended| ended.unwrap_or_else(|_| Err("panicked".to_owned())).err())
+            .collect()
+    })
+}
+
+/// Lists it all, and counts. A refusal because others list is a clear error, too.
+fn list(address: &str, nodes: usize) -> Vec<String> {
+    let request = Request::new("GET", "/v2/keys/large?recursive=true");
+    let told = Connection::open(address).and_then(|mut connection| connection.send(&request));
+    match told {
+        Ok(answer) if answer.status() == 200 => {
+            let found = answer.text().matches("\"value\":").count();
+            if found == nodes {
+                Vec::new()
+            } else {
+                vec![format!("{found} of {nodes} nodes are listed")]
+            }
+        }
+        Ok(answer) if answer.status() == 500 && answer.text().contains("\"errorCode\":300") => {
+            Vec::new()
+        }
+        other => judge("a listing", other, 200, "").into_iter().collect(),
+    }
+}
