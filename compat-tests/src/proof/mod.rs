@@ -46,6 +46,12 @@ pub enum Budget {
 }
 
 impl Budget {
+    /// How long something is done that takes so many seconds in the short run.
+    #[must_use]
+    pub fn of(self, seconds: u64) -> Duration {
+        self.of_ms(seconds.saturating_mul(1000))
+    }
+
     /// How long something is done that takes so many milliseconds in the short run.
     #[must_use]
     pub fn of_ms(self, short_ms: u64) -> Duration {

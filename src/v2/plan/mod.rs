@@ -20,7 +20,7 @@ use known::Sight;
 use super::change::{Commit, Mutation, NodeOp, Op};
 use super::error::{Error, ErrorCode};
 use super::index::UnixMs;
-use super::item::{Action, Content, Item, Value, WriteId};
+use super::item::{Action, Content, Item, WriteId};
 use super::key::Key;
 use super::node::Event;
 use super::request::{Operation, Seen, Write};
@@ -290,17 +290,24 @@ fn left_by(op: &NodeOp, found: &Item, id: WriteId) -> Item {
     if last == id.index {
         return Item { modified: id.index, removed: None, ..found.clone() };
     }
-    let (mut value, mut created_now, mut expires) = (Value::default(), false, None);
-    if let Mutation::WriteFile { value: written, creates, expiration } = &op.mutation {
-        value = written.clone().unwrap_or_default();
-        (created_now, expires) = (*creates, *expiration);
-    }
-    let was_there = !created_now && found.created < id.index;
+    let (value, creates, expiration) = match &op.mutation {
+        Mutation::WriteFile { value, creates, expiration } => {
+            (value.clone(), *creates, *expiration)
+        }
+        Mutation::MakeDir { .. }
+        | Mutation::SetDirTtl { .. }
+        | Mutation::Stamp { .. }
+        | Mutation::Remove { .. }
+        | Mutation::EndDrain { .. }
+        | Mutation::RuleOut
+        | Mutation::RuleOutNew { .. } => (None, false, None),
+    };
+    let was_there = !creates && found.created < id.index;
     Item {
-        content: Content::File(value),
+        content: Content::File(value.unwrap_or_default()),
         created: if was_there { found.created } else { id.index },
         modified: id.index,
-        expiration: expires,
+        expiration,
         removed: None,
         ..found.clone()
     }
