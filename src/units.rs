@@ -72,13 +72,15 @@ pub enum Operation {
     Expire,
     /// Finishing a removal that its own gateway or request did not finish.
     Drain,
+    /// Leaving a sign of life for other gateways, and looking for theirs.
+    Heartbeat,
     /// Nobody said.
     Other,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Operation; 16] = [
+    pub const ALL: [Operation; 17] = [
         Operation::Get,
         Operation::GetRecursive,
         Operation::Set,
@@ -94,6 +96,7 @@ impl Operation {
         Operation::Sweep,
         Operation::Expire,
         Operation::Drain,
+        Operation::Heartbeat,
         Operation::Other,
     ];
 
@@ -115,6 +118,7 @@ impl Operation {
             Operation::Sweep => "sweep",
             Operation::Expire => "expire",
             Operation::Drain => "drain",
+            Operation::Heartbeat => "heartbeat",
             Operation::Other => "other",
         }
     }

@@ -35,9 +35,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::neighbours::Company;
 use super::pace::Pace;
-use super::{Keyspace, Reach};
+use super::{Keyspace, Reach, store_failed};
 use crate::metrics;
 use crate::store::{Change, Fed, Feed, Round, Store};
+use crate::units::Operation as Spent;
 use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Told, WriteId, told};
 use crate::watch::{HOLD_LIMIT, Hub, Offered, Went};
 
@@ -249,7 +250,7 @@ impl<S: Store> Keyspace<S> {
     async fn follow(&self, hub: &Hub) {
         let mut pause = RETRY_PAUSE;
         loop {
-            let began = timeout(BEGIN_LIMIT, self.store.feed()).await;
+            let began = timeout(BEGIN_LIMIT, self.begin_feed()).await;
             let why = match began {
                 Ok(Ok(feed)) => {
                     pause = RETRY_PAUSE;
@@ -276,6 +277,13 @@ impl<S: Store> Keyspace<S> {
             sleep(pause).await;
             pause = LONGEST_RETRY_PAUSE.min(pause * 2);
         }
+    }
+
+    /// Begins a feed, and looks who else writes: what they write is to be waited for from the start.
+    async fn begin_feed(&self) -> Result<S::Feed, Error> {
+        let feed = self.store.feed().await.map_err(|error| store_failed(&error))?;
+        Spent::Watch.pays(self.look_for_signs()).await?;
+        Ok(feed)
     }
 
     /// A feed began: from here on everything is told, and nothing is known of what was before.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Keyspace, Reach, store_failed, timed_out};
 use crate::metrics;
 use crate::store::Store;
+use crate::units::Operation as Spent;
 use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs};
 
 /// How often a gateway leaves its sign and looks for others'.
@@ -176,7 +177,7 @@ impl<S: Store> Keyspace<S> {
         loop {
             // Not in step with others that were started at the same time.
             sleep(BEAT_INTERVAL.mul_f64(0.9 + 0.1 * fastrand::f64())).await;
-            let beat = timeout(self.config.request_timeout, self.beat());
+            let beat = timeout(self.config.request_timeout, Spent::Heartbeat.pays(self.beat()));
             if let Err(error) = beat.await.unwrap_or(Err(timed_out())) {
                 tracing::warn!(%error, "no sign of life could be left, or none be looked for");
             }
@@ -198,7 +199,8 @@ impl<S: Store> Keyspace<S> {
         left.map(|_| ()).map_err(|error| store_failed(&error))
     }
 
-    async fn look_for_signs(&self) -> Result<(), Error> {
+    /// Looks for the signs of others.
+    pub(super) async fn look_for_signs(&self) -> Result<(), Error> {
         let records = self.store.records(RecordKind::Gateway).await;
         let records = records.map_err(|error| store_failed(&error))?;
         self.neighbours.take_in(records, self.gateway, self.clock.now());
@@ -222,7 +224,8 @@ impl<S: Store> Keyspace<S> {
         let ticket = self.clock.begin();
         let commit =
             Commit { id: self.write_id(ticket.index()), ops: vec![Op::DropSameRecord(record)] };
-        if !matches!(timeout(LEAVE_LIMIT, self.store.commit(&commit)).await, Ok(Ok(_))) {
+        let leaving = Spent::Heartbeat.pays(self.store.commit(&commit));
+        if !matches!(timeout(LEAVE_LIMIT, leaving).await, Ok(Ok(_))) {
             tracing::warn!("the sign of life stays behind; others will see that it grows old");
         }
     }
