@@ -10,6 +10,8 @@ use super::inbox::INBOX_EVENTS;
 use super::*;
 use crate::v2::{Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, UnixMs, Value, Watch};
 
+mod others;
+
 const START: EtcdIndex = EtcdIndex(100);
 
 fn hub(events: usize) -> Arc<Hub> {
