@@ -36,7 +36,10 @@
 //!   a tombstone, and every write requires an index above what is there.
 //! - A node has its parent directories: a creation stamps its parent in the same commit, and a
 //!   directory goes only if its stamp has not moved.
-//! - A write whose outcome is not known is sent again as it was; its id in the item tells.
+//! - A write whose outcome is not known is sent again as it was; its id in the item tells. One that
+//!   is refused then is ruled out, so that its first attempt cannot happen later.
+//! - An event that may have been missed is owned up to: its watchers are ended, and whoever looks
+//!   back over it is refused. What other gateways write comes from the table's stream.
 //! - No state of a gateway matters: another one finishes what it left.
 
 pub mod app;
