@@ -28,6 +28,7 @@ use crate::store::{Committed, Consistency, Level, Store, StoreError};
 use crate::v2::{
     Action, Commit, Error, EtcdIndex, Item, Key, Mutation, NodeOp, Op, Precondition, Record,
 };
+use crate::watch::Went;
 
 /// How many items are written side by side.
 const PARALLEL_REMOVALS: usize = 32;
@@ -141,6 +142,9 @@ impl<S: Store> Keyspace<S> {
         let mut attempt = 0;
         loop {
             if item.removed.is_some() {
+                if attempt > 0 {
+                    self.tell_who_watches(&item, item.modified);
+                }
                 return Ok(item.is_draining().then(|| (item.key.clone(), item.modified)));
             }
             self.observe(&item)?;
@@ -155,6 +159,7 @@ impl<S: Store> Keyspace<S> {
             };
             match self.store.commit(&Commit { id, ops: vec![Op::Node(op)] }).await {
                 Ok(Committed::Applied { .. }) => {
+                    self.tell_who_watches(&item, id.index);
                     return Ok(item.is_dir().then(|| (item.key.clone(), id.index)));
                 }
                 Ok(Committed::Refused { found }) => {
@@ -166,6 +171,13 @@ impl<S: Store> Keyspace<S> {
                 // What was removed is then found removed, so an open outcome is tried again.
                 Err(error) => give_up_or(error, &mut attempt).await?,
             }
+        }
+    }
+
+    /// Whoever watches a node that went hears of the removal. Where a feed is followed, that tells.
+    fn tell_who_watches(&self, item: &Item, index: EtcdIndex) {
+        if let Some(hub) = self.hub.as_ref().filter(|_| !self.follows()) {
+            hub.went(&Went { key: item.key.clone(), created: item.created, index });
         }
     }
 

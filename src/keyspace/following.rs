@@ -202,7 +202,7 @@ impl<S> Keyspace<S> {
             self.doubt(&key);
             return;
         }
-        if hub.offer_of_other(event.into()) == Offered::Late {
+        if hub.offer_apart(event.into()) == Offered::Late {
             tracing::debug!(%key, index = %id.index, "an event came too late: its watchers start anew");
             self.doubt(&key);
         }

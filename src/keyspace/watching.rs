@@ -21,7 +21,7 @@ use crate::clock::Ticket;
 use crate::metrics;
 use crate::store::{Consistency, Store};
 use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Key, Op, Plan, TOMBSTONE_LIFETIME_MS, Watch};
-use crate::watch::{HOLD_LIMIT, Hub, Offered, Watcher};
+use crate::watch::{HOLD_LIMIT, Offered, Watcher};
 
 /// How long after a write was cut off it may still happen: the store may have it in its hands.
 const MAY_STILL_HAPPEN: Duration = Duration::from_secs(10);
@@ -113,12 +113,16 @@ impl<S> Begun<'_, S> {
 
 impl<S: Store> Begun<'_, S> {
     /// It happened: watchers are told, once everything with a lower index is decided.
-    pub(super) async fn happened(mut self, plan: &Plan, event: &Event) {
+    pub(super) fn happened(mut self, plan: &Plan, event: &Event) {
         let keyspace = self.keyspace;
         keyspace.note_ttl(event);
         if let Some(hub) = &keyspace.hub {
-            let removed = keyspace.went_with(hub, plan, event).await;
-            if hub.offer(Arc::new(event.clone()), removed) == Offered::Late {
+            let told = Arc::new(event.clone());
+            let offered = match plan.drains {
+                true => hub.offer_apart(told),
+                false => hub.offer(told, went_with(plan)),
+            };
+            if offered == Offered::Late {
                 keyspace.doubt(&event.node.key);
             }
         }
@@ -259,35 +263,13 @@ impl<S: Store> Keyspace<S> {
         };
         highest.next() == since || highest.0.saturating_add(slack_us) < since.0
     }
+}
 
-    /// The nodes that went with a directory and that somebody may watch.
-    async fn went_with(&self, hub: &Hub, plan: &Plan, event: &Event) -> Vec<Key> {
-        if !plan.removes_dir() || hub.waiting() == 0 {
-            return Vec::new();
-        }
-        if !plan.drains {
-            let below = plan.commit.ops.iter().skip(1).filter_map(Op::node);
-            return below.map(|op| op.key.clone()).collect();
-        }
-        // They are still there, below the tombstone of the directory.
-        let watched = hub.watched_below(&event.node.key);
-        if watched.is_empty() {
-            return watched;
-        }
-        match self.store.get_many(&watched).await {
-            Ok(items) => {
-                let there = items.iter().map(|i| i.as_ref().is_some_and(|i| i.removed.is_none()));
-                watched
-                    .into_iter()
-                    .zip(there)
-                    .filter_map(|(key, there)| there.then_some(key))
-                    .collect()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "watchers inside a removed directory start anew");
-                self.doubt(&event.node.key);
-                Vec::new()
-            }
-        }
+/// The nodes that went with a directory in the commit that removed it.
+fn went_with(plan: &Plan) -> Vec<Key> {
+    if !plan.removes_dir() {
+        return Vec::new();
     }
+    let below = plan.commit.ops.iter().skip(1).filter_map(Op::node);
+    below.map(|op| op.key.clone()).collect()
 }

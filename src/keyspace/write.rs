@@ -86,7 +86,7 @@ impl<S: Store> Keyspace<S> {
             match begun.decide(outcome)?.aftermath() {
                 Ok(aftermath) => {
                     let event = event_of(&plan, &aftermath, moment)?;
-                    begun.happened(&plan, &event).await;
+                    begun.happened(&plan, &event);
                     return self.conclude(&plan, event).await.map(Some);
                 }
                 Err(found) => {

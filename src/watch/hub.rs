@@ -154,9 +154,9 @@ impl Hub {
         self.lock().offer(event, removed, Inside::Known)
     }
 
-    /// The same, for the event of another gateway: nodes that went with a directory are told of by
-    /// [`Hub::went`], earlier or later.
-    pub fn offer_of_other(&self, event: Arc<Event>) -> Offered {
+    /// The same, for the event of another gateway or of a removal in many commits: nodes that went
+    /// with a directory are told of by [`Hub::went`], earlier or later.
+    pub fn offer_apart(&self, event: Arc<Event>) -> Offered {
         self.lock().offer(event, Vec::new(), Inside::ToldOf)
     }
 

@@ -152,6 +152,36 @@ async fn a_removed_directory_is_told_to_the_nodes_inside_however_large_it_is() {
     }
 }
 
+/// The node is still there when the watch begins, below a directory whose removal somebody else
+/// began and did not tell of.
+#[tokio::test]
+async fn a_watch_that_begins_while_its_node_is_about_to_go_does_not_wait_for_ever() {
+    let world = World::new();
+    let limits = Limits { commit_ops: 4, ..world.store.limits() };
+    let on_table = |choose: fn(u64, bool) -> Fault| {
+        Faults::new(world.store.clone(), choose).with_limits(limits)
+    };
+    let witness = world.gateway_on(on_table(|_, _| Fault::None)).await;
+    for n in 0..6 {
+        put(&witness, &format!("/d/{n}"), "v").await;
+    }
+    let victim = world
+        .gateway_on(on_table(|call, is_commit| match call {
+            OPENING_CALLS.. if is_commit => Fault::KilledAfter,
+            _ => Fault::None,
+        }))
+        .await;
+    let doomed = write(&victim, "/d", Operation::Delete(TREE));
+    assert!(tokio::time::timeout(Duration::from_millis(60), doomed).await.is_err());
+    let gateway = world.gateway_as(on_table(|_, _| Fault::None), WATCHED).await;
+    let mut watcher = begin(&gateway, of("/d/3", None)).await;
+    assert!(get(&gateway, "/d").await.is_err(), "the directory is gone already");
+    gateway.sweep().await.expect("it finishes what it finds");
+    put(&gateway, "/other", "v").await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), watcher.next()).await;
+    assert_eq!(ended.expect("it does not wait for ever"), None);
+}
+
 #[tokio::test]
 async fn the_past_is_told_within_the_window() {
     let world = World::new();

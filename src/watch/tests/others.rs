@@ -34,7 +34,7 @@ async fn a_node_that_went_with_a_directory_hears_of_it_in_whatever_order_it_is_t
                 // In a drain it goes under an index of its own.
                 "went" => hub.went(&went("/d/a/f", 90, 120)),
                 "offer" => {
-                    assert_eq!(hub.offer_of_other(delete_dir("/d", 110)), Offered::InTime);
+                    assert_eq!(hub.offer_apart(delete_dir("/d", 110)), Offered::InTime);
                 }
                 _ => hub.release(at(115)),
             }
@@ -47,13 +47,13 @@ async fn a_node_that_went_with_a_directory_hears_of_it_in_whatever_order_it_is_t
 #[tokio::test]
 async fn a_node_goes_with_the_first_removal_after_its_creation() {
     let hub = hub(10);
-    assert_eq!(hub.offer_of_other(delete_dir("/d", 110)), Offered::InTime);
+    assert_eq!(hub.offer_apart(delete_dir("/d", 110)), Offered::InTime);
     hub.release(at(110));
     let mut inside = hub.watch(&watch("/d/f@111")).expect("a watch");
     // It was created after that removal; the one that it went with comes later.
     hub.went(&went("/d/f", 112, 120));
     assert_eq!(told(&mut inside).await, None);
-    assert_eq!(hub.offer_of_other(delete_dir("/d", 120)), Offered::InTime);
+    assert_eq!(hub.offer_apart(delete_dir("/d", 120)), Offered::InTime);
     hub.release(at(120));
     assert_eq!(told(&mut inside).await, Some(at(120)));
 }
@@ -89,7 +89,7 @@ async fn what_came_too_late_costs_one_refusal() {
     let hub = hub(10);
     hub.release(at(200));
     let mut watcher = hub.watch(&watch("/d/**@201")).expect("a watch");
-    assert_eq!(hub.offer_of_other(set("/d/f", 150)), Offered::Late);
+    assert_eq!(hub.offer_apart(set("/d/f", 150)), Offered::Late);
     assert_eq!(hub.doubt_released(&key("/d/f")), at(201));
     assert!(is_ended(&mut watcher).await);
     assert!(hub.watch(&watch("/d/**@201")).is_err(), "the read before it may not have shown it");
