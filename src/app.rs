@@ -1,7 +1,8 @@
 //! Builds, starts and stops everything, in order. The only place that names a store.
 //!
-//! Up: listen, open the store, open the keyspace, sweep what is overdue, serve. Down: stop
-//! accepting, drain, close the store. What listens before the store is open only queues clients.
+//! Up: listen, open the store, open the keyspace, sweep what is overdue, follow the feed, serve.
+//! Down: stop accepting, drain, close the store. What listens before the store is open only queues
+//! clients.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -170,6 +171,7 @@ async fn serve<S: Store>(
         let keyspace = Arc::clone(&keyspace);
         async move { keyspace.keep_sweeping().await }
     });
+    keyspace.follow_from_the_start().await;
     let served =
         serve_keys(config, Arc::clone(&keyspace), listeners, set_log_level, shutdown).await;
     sweeper.abort();

@@ -17,7 +17,6 @@ import re
 import subprocess
 import sys
 import time
-import urllib.request
 
 import targets
 
@@ -118,11 +117,6 @@ def urls_of(target, flags):
         yield server.urls
 
 
-def wake(url):
-    """Begins a watch and leaves it: on a table nothing is remembered for watches before somebody watches."""
-    urllib.request.urlopen(f"{url}/v2/keys/never?wait=true", timeout=20).close()
-
-
 def run_on(target, suite):
     """Runs a suite on a fresh server. A server that does not start, or does not stop well, is a failure."""
     if suite.it_starts is not None:
@@ -130,7 +124,6 @@ def run_on(target, suite):
     outcome = None
     try:
         with urls_of(target, suite.flags) as urls:
-            wake(urls[0])
             outcome = run_suite(suite, COMPAT_URLS=",".join(urls))
         return outcome
     except (targets.StartFailed, targets.StopFailed) as failure:

@@ -1,7 +1,7 @@
 //! Following the store's feed: what other gateways write reaches the watchers of this one.
 //!
 //! ```text
-//! asleep --a watch--> feed begins --> the past is cleared --> follows: round, release, pause
+//! asleep --a watch, or the start--> feed begins --> the past is cleared --> follows
 //!    ^                     ^--a gap, the past is cleared------'   |
 //!    '-----------------no watcher for IDLE_LIMIT------------------'
 //! ```
@@ -23,8 +23,10 @@
 //! cost this promise in the first seconds after a gateway woke, for clients that change gateways
 //! in these seconds; nothing else depends on clocks.
 //!
-//! **Sleep.** While nobody watches, nothing is read. The index that answers carry is then not one
-//! that can be looked back to, which costs one 401 and one more read.
+//! **Sleep.** While nobody has watched for long, nothing is read. The index that answers carry is
+//! then not one that can be looked back to, which costs one 401 and one more read. A gateway that
+//! starts is awake before it is ready, so that whatever happens through it from then on can be
+//! looked back to.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +45,7 @@ use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Told, WriteId, told};
 use crate::watch::{HOLD_LIMIT, Hub, Offered, Went};
 
 /// For how long nobody must have watched until the feed is left.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
+const IDLE_LIMIT: Duration = Duration::from_secs(1800);
 
 /// How far ahead other gateways' clocks may be for what is told of the moment of waking.
 const SKEW_ALLOWANCE_US: u64 = 500_000;
@@ -149,6 +151,18 @@ impl<S> Keyspace<S> {
                 let cause = "the table's stream of changes cannot be read";
                 Err(Error::new(ErrorCode::RaftInternal, cause))
             }
+        }
+    }
+
+    /// Sees at the start that the feed is followed, so that all that clients do can be looked back
+    /// to. Where that cannot be, watches say so, and the rest goes on.
+    pub async fn follow_from_the_start(&self) {
+        match self.be_following().await {
+            Ok(()) if self.is_awake() && self.neighbours.company() != Company::Alone => {
+                sleep(Duration::from_micros(SKEW_ALLOWANCE_US)).await;
+            }
+            Ok(()) => {}
+            Err(error) => tracing::warn!(%error, "watches are not answered yet"),
         }
     }
 

@@ -62,7 +62,6 @@ impl Fleet {
         };
         let started = slot.server.get_or_init(|| {
             let server = Server::start(target)?;
-            wake(&server)?;
             Ok(Shared { client: Arc::new(server.client()), server: Mutex::new(Some(server)) })
         });
         match started {
@@ -80,14 +79,6 @@ impl Fleet {
             }
         }
     }
-}
-
-/// On a table nothing is remembered for watches before somebody watches: one that begins in the past
-/// would be refused, once. A real etcd remembers always.
-fn wake(server: &Server) -> Result<(), String> {
-    let request = Request::new("GET", "/v2/keys/never?wait=true");
-    let open = Connection::open(server.address()).map_err(|error| error.to_string())?;
-    open.stream(&request).map(drop).map_err(|error| error.to_string())
 }
 
 static PREFIXES: AtomicU64 = AtomicU64::new(1);
