@@ -9,6 +9,7 @@ mod drain;
 mod expiry;
 mod following;
 mod gather;
+mod just_written;
 mod neighbours;
 mod open;
 mod pace;

@@ -21,7 +21,7 @@ use crate::clock::Ticket;
 use crate::metrics;
 use crate::store::{Consistency, Store};
 use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Key, Op, Plan, TOMBSTONE_LIFETIME_MS, Watch};
-use crate::watch::{HOLD_LIMIT, Offered, Watcher};
+use crate::watch::{HOLD_LIMIT, Known, Offered, Watcher};
 
 /// How long after a write was cut off it may still happen: the store may have it in its hands.
 const MAY_STILL_HAPPEN: Duration = Duration::from_secs(10);
@@ -211,8 +211,12 @@ impl<S: Store> Keyspace<S> {
             // What it looks back on is to be whole. It is not waited for longer than it is held.
             let _ = timeout(self.following.patience() * 2, hub.catch_up(since)).await;
         }
+        let known = match watch.since {
+            Some(_) => Known::new(),
+            None => self.just_written(watch).await.map_err(|e| store_failed(&e))?,
+        };
         let index = self.told_index();
-        let cleared = match hub.watch(watch) {
+        let cleared = match hub.watch_knowing(watch, known) {
             Ok(watcher) => {
                 // After it was registered: a clear in between ends it.
                 self.cover(hub, watch);

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::inbox::{After, Inbox};
 use super::removals::{Inside, Removals, Went};
-use super::watchers::{Offer, Start, Watchers};
+use super::watchers::{Known, Offer, Start, Watchers};
 use super::window::{Cleared, Window};
 use crate::metrics;
 use crate::v2::{EtcdIndex, Event, Key, Watch};
@@ -257,15 +257,24 @@ impl Hub {
 
     /// Begins a watch: with a look back if it has an index, else from now on.
     pub fn watch(self: &Arc<Self>, watch: &Watch) -> Result<Watcher, Cleared> {
+        self.watch_knowing(watch, Known::new())
+    }
+
+    /// The same, without what is known to have happened before, although it may come later.
+    pub fn watch_knowing(
+        self: &Arc<Self>,
+        watch: &Watch,
+        known: Known,
+    ) -> Result<Watcher, Cleared> {
         metrics::watch_requested();
         let mut state = self.lock();
         let Some(since) = watch.since else {
             let start = Start::After(state.offers);
-            return Ok(self.register(&mut state, watch, start));
+            return Ok(self.register(&mut state, watch, start, known));
         };
         match state.window.look_back(watch, since)? {
             Some(event) => Ok(self.told(&mut state, watch, &event)),
-            None => Ok(self.register(&mut state, watch, Start::At(since))),
+            None => Ok(self.register(&mut state, watch, Start::At(since), known)),
         }
     }
 
@@ -274,7 +283,7 @@ impl Hub {
     pub fn watch_from_now(self: &Arc<Self>, watch: &Watch) -> Watcher {
         let mut state = self.lock();
         let start = watch.since.map_or(Start::After(state.offers), Start::At);
-        self.register(&mut state, watch, start)
+        self.register(&mut state, watch, start, Known::new())
     }
 
     /// The keys below a directory at which somebody waits.
@@ -287,13 +296,19 @@ impl Hub {
         self.lock().watchers.count()
     }
 
-    fn register(self: &Arc<Self>, state: &mut State, watch: &Watch, start: Start) -> Watcher {
+    fn register(
+        self: &Arc<Self>,
+        state: &mut State,
+        watch: &Watch,
+        start: Start,
+        known: Known,
+    ) -> Watcher {
         let inbox = Arc::<Inbox>::default();
         if state.has_ended {
             let _nobody = inbox.end();
             return Watcher { inbox, _waits: None };
         }
-        let id = state.watchers.add(watch, start, Arc::clone(&inbox));
+        let id = state.watchers.add(watch, start, known, Arc::clone(&inbox));
         let waits = Some(Waits { hub: Arc::clone(self), key: watch.key.clone(), id });
         Watcher { inbox, _waits: waits }
     }

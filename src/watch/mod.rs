@@ -24,4 +24,5 @@ mod tests;
 
 pub use hub::{HOLD_LIMIT, Hub, Offered, Watcher};
 pub use removals::Went;
+pub use watchers::Known;
 pub use window::Cleared;

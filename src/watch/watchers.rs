@@ -14,7 +14,7 @@ use std::task::Waker;
 use super::inbox::{After, Inbox};
 use super::window::concerns;
 use crate::metrics;
-use crate::v2::{Action, EtcdIndex, Event, Key, Watch};
+use crate::v2::{Action, EtcdIndex, Event, Key, Node, Watch};
 
 /// An event on its way.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ pub(super) enum Start {
     After(u64),
 }
 
+/// Nodes with the index of the last event about each that a watcher is not to be told.
+pub type Known = Vec<(Key, EtcdIndex)>;
+
 /// One watcher that waits.
 #[derive(Debug)]
 struct Waiting {
@@ -42,6 +45,8 @@ struct Waiting {
     id: u64,
     inbox: Arc<Inbox>,
     start: Start,
+    /// What happened before, although it may come later. Mostly nothing.
+    known: Box<[(Key, EtcdIndex)]>,
     recursive: bool,
     stream: bool,
     _counted: metrics::Held,
@@ -73,12 +78,19 @@ impl Watchers {
     }
 
     /// Adds one. The id is for [`Watchers::remove`].
-    pub(super) fn add(&mut self, watch: &Watch, start: Start, inbox: Arc<Inbox>) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        watch: &Watch,
+        start: Start,
+        known: Known,
+        inbox: Arc<Inbox>,
+    ) -> u64 {
         self.last_id += 1;
         let waiting = Waiting {
             id: self.last_id,
             inbox,
             start,
+            known: known.into(),
             recursive: watch.recursive,
             stream: watch.stream,
             _counted: metrics::watcher_waits(),
@@ -205,7 +217,10 @@ impl Waiting {
             Start::At(index) => offer.event.node.modified >= index,
             Start::After(number) => offer.number > number,
         };
+        let Node { key, modified, .. } = &offer.event.node;
+        let is_known = self.known.iter().any(|(known, last)| known == key && modified <= last);
         in_time
+            && !is_known
             && match relation {
                 Relation::At | Relation::Above => true,
                 Relation::Below { hidden } => self.recursive && !hidden,

@@ -313,6 +313,24 @@ async fn unsteady() -> (Unsteady, Arc<Keyspace<Unsteady>>, Arc<OnTable>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_from_now_on_does_not_begin_with_what_was_written_before() {
+    let store = DynamoDbStore::in_process(Meter::none()).await;
+    let (here, there) = (gateway(&store).await, gateway(&store).await);
+    soon(here.follow_from_the_start()).await;
+    for n in 0..5 {
+        for (watched, key) in [("/d/**", "/d/f"), ("/d/f", "/d/f"), ("/**", "/e")] {
+            put(&there, key, &format!("before {n}")).await;
+            put(&there, "/d/gone", "v").await;
+            let delete = Operation::Delete(Removal::default());
+            write(&*there, "/d/gone", delete).await.expect("it is there");
+            let mut watcher = soon(begin(&here, of(watched, None))).await;
+            let after = put(&there, key, &format!("after {n}")).await;
+            assert_eq!(next(&mut watcher).await, after.event, "{watched}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gap_clears_the_past_and_ends_the_watchers() {
     let (store, here, there) = unsteady().await;
     put(&there, "/f", "1").await;
