@@ -108,11 +108,18 @@ impl State {
             return false;
         }
         self.released = upto;
-        while let Some(first) = self.held.first_entry().filter(|e| e.key().0 <= upto) {
+        let mut last = None;
+        while let Some(first) = self.held.first_entry().filter(|e| e.key().0 <= self.released) {
+            let index = first.key().0;
             let Held { offer, .. } = first.remove();
             self.watchers.tell(&offer, woken);
             self.window.push(offer.event);
+            if last.replace(index) == Some(index) {
+                // Who goes on from the next index is refused, and gets past that by reading anew.
+                self.released = self.released.max(index.next());
+            }
         }
+        let upto = self.released;
         for Went { key, index, .. } in self.removals.take_strays(upto) {
             // It went with a directory whose removal nobody told of.
             self.window.doubt(key.clone(), index);

@@ -415,3 +415,38 @@ async fn an_expiry_of_a_directory_is_a_removal_like_a_delete() {
     assert_eq!(event.node.expiration, None::<UnixMs>);
     assert_eq!(told(&mut begin(&hub, "/ab@101")).await, (vec![101], true));
 }
+
+#[tokio::test]
+async fn who_was_told_one_of_two_events_with_one_index_reads_anew_once() {
+    let hub = hub(10);
+    let mut poll = begin(&hub, "/d/**");
+    for path in ["/d/a", "/d/b"] {
+        assert_eq!(hub.offer(set(path, 101), vec![]), Offered::InTime);
+    }
+    hub.release(at(101));
+    assert_eq!(told(&mut poll).await, (vec![101], true));
+    let cleared = hub.watch(&watch("/d/**@102")).expect_err("/d/b was not told");
+    assert_eq!(cleared.asked, at(102));
+    // A read carries what is released, and that is past it.
+    assert_eq!(hub.released(), at(102));
+    let after_reading = hub.released().next();
+    assert!(begin(&hub, &format!("/d/**@{after_reading}")).is_waiting());
+    // Who was told all that concerns it goes on.
+    assert!(begin(&hub, "/d/b@102").is_waiting());
+    let mut from_the_first = begin(&hub, "/d/**@101");
+    assert_eq!(told(&mut from_the_first).await, (vec![101], true));
+}
+
+#[tokio::test]
+async fn two_events_with_one_index_are_owned_up_to_also_when_they_leave_the_window() {
+    let hub = hub(2);
+    for path in ["/d/a", "/d/b"] {
+        assert_eq!(hub.offer(set(path, 101), vec![]), Offered::InTime);
+    }
+    hub.release(at(101));
+    for index in [105, 106] {
+        happen(&hub, set("/e", index), &[]);
+        assert!(hub.watch(&watch("/d/**@102")).is_err(), "at {index}");
+    }
+    assert!(begin(&hub, "/d/**@103").is_waiting());
+}

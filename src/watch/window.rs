@@ -3,6 +3,9 @@
 //! Nothing is told here; it only answers what a watch that begins in the past would have seen.
 //! It is bounded by a number of events and by what their values take in memory.
 //!
+//! Two gateways may give the same index to writes of different keys. Who was told of one of them
+//! goes on from the next index, and cannot say whether of the other too; so it is refused.
+//!
 //! Invariant: every event after `after` is in it, in the order of the indexes, except those that
 //! a doubt covers. So "nothing found" proves that there was nothing.
 
@@ -72,7 +75,10 @@ impl Window {
         {
             let Some(oldest) = self.events.pop_front() else { break };
             self.bytes -= value_bytes(&oldest);
-            self.after = self.after.max(oldest.node.modified);
+            let index = oldest.node.modified;
+            let next = self.events.front().map(|event| event.node.modified);
+            let has_twin = self.after == index || next == Some(index);
+            self.after = self.after.max(if has_twin { index.next() } else { index });
         }
     }
 
@@ -128,8 +134,18 @@ impl Window {
         if let Some(upto) = doubt.map(|doubt| doubt.upto).max() {
             return Err(Cleared { oldest: upto.next(), asked });
         }
+        if self.has_twins_before(watch, since) {
+            return Err(Cleared { oldest: since.next(), asked });
+        }
         let mut later = self.events.range(self.first_from(since)..);
         Ok(later.find(|event| showed(event, watch)).cloned())
+    }
+
+    /// Whether the index before this one is that of several events that the watch would be told of.
+    fn has_twins_before(&self, watch: &Watch, since: EtcdIndex) -> bool {
+        let before = EtcdIndex(since.0.saturating_sub(1));
+        let twins = self.events.range(self.first_from(before)..self.first_from(since));
+        twins.filter(|event| showed(event, watch)).nth(1).is_some()
     }
 
     fn first_from(&self, index: EtcdIndex) -> usize {
