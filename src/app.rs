@@ -142,7 +142,13 @@ async fn serve<S: Store>(
 ) -> Result<(), StartError> {
     let Opened { store, read_consistency, floor } = opened;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clock = Arc::new(IndexClock::new(wall, MAX_DRIFT_US, floor));
+    let clock = IndexClock::new(wall, MAX_DRIFT_US, floor);
+    // Where there may be other gateways on the same table, each has a lane; two in one are rare.
+    let clock = match config.store {
+        StoreConfig::Embedded { .. } => clock,
+        StoreConfig::DynamoDb(_) => clock.in_lane(fastrand::u64(..)),
+    };
+    let clock = Arc::new(clock);
     let request_timeout = config.request_timeout;
     let watch_window = config.watch.window;
     // On DynamoDB the table's own TTL removes files, and nobody pays for it.

@@ -4,6 +4,10 @@
 //! rises strictly within a gateway, and is above everything that the gateway has read. It stays
 //! below 2^53 until the year 2255.
 //!
+//! Gateways whose clocks are behind all go on from the highest index that they saw. So that they
+//! seldom give one index to two keys, which costs watchers a read, each does so in a lane of its own
+//! where there may be others: with indexes of one remainder by [`LANES`].
+//!
 //! The clock also knows which writes are under way. The index that answers carry never reaches
 //! a write whose outcome is still open, so "watch from the next index" misses nothing.
 
@@ -16,6 +20,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use crate::v2::{EtcdIndex, UnixMs};
+
+/// How many lanes there are. A gateway that is behind goes that much ahead with each write, at most.
+pub const LANES: u64 = 32;
 
 /// A wall clock, in microseconds since the Unix epoch.
 pub trait Clock: Send + Sync + 'static {
@@ -65,6 +72,8 @@ impl fmt::Display for TooFarAhead {
 pub struct IndexClock {
     wall: Arc<dyn Clock>,
     max_drift_us: u64,
+    /// The remainder of indexes that are not the wall clock's; `None`: the next one will do.
+    lane: Option<u64>,
     state: Mutex<State>,
     settled: AtomicU64,
     moved: Notify,
@@ -91,10 +100,22 @@ impl IndexClock {
         IndexClock {
             wall,
             max_drift_us,
+            lane: None,
             state,
             settled: AtomicU64::new(start),
             moved: Notify::new(),
         }
+    }
+
+    /// The same clock in a lane, beside those of other gateways.
+    pub fn in_lane(self, lane: u64) -> IndexClock {
+        IndexClock { lane: Some(lane % LANES), ..self }
+    }
+
+    /// The lowest index above this one that is not taken from the wall clock.
+    fn above(&self, last: u64) -> u64 {
+        let next = last + 1;
+        self.lane.map_or(next, |lane| next + (lane + LANES - next % LANES) % LANES)
     }
 
     /// The wall clock's time.
@@ -116,7 +137,7 @@ impl IndexClock {
     pub fn begin(&self) -> Ticket<'_> {
         let now = self.wall.now_us();
         let mut state = self.lock();
-        state.last = now.max(state.last + 1);
+        state.last = if now > state.last { now } else { self.above(state.last) };
         let index = state.last;
         state.open.insert(index);
         self.publish(&state);
@@ -284,6 +305,25 @@ mod tests {
         let clock = IndexClock::new(wall, DRIFT_US, EtcdIndex(1_000));
         assert_eq!(clock.settled(), EtcdIndex(1_000));
         assert_eq!(clock.begin().index(), EtcdIndex(1_001));
+    }
+
+    #[test]
+    fn clocks_that_are_behind_give_different_indexes_in_different_lanes() {
+        let behind = |lane| {
+            let (_, clock) = clock_at(1_000_000);
+            let clock = clock.in_lane(lane);
+            clock.observe(EtcdIndex(2_000_000)).expect("within the drift");
+            let indexes: Vec<EtcdIndex> = (0..50).map(|_| clock.begin().index()).collect();
+            assert!(indexes.is_sorted() && indexes[0] > EtcdIndex(2_000_000));
+            assert!(indexes[0] <= EtcdIndex(2_000_000 + LANES));
+            indexes
+        };
+        let other = behind(3);
+        assert!(behind(7).iter().all(|index| !other.contains(index)));
+        let (wall, clock) = clock_at(1_000_000);
+        let clock = clock.in_lane(1);
+        wall.set_us(9_000_000);
+        assert_eq!(clock.begin().index(), EtcdIndex(9_000_000), "the wall clock's own");
     }
 
     #[test]
