@@ -49,11 +49,17 @@ pub enum Fault {
     BlackHole,
     /// From this call on for a while, no connection is accepted, and those that are open end.
     Outage,
+    /// A call about the stream is turned away for its rate.
+    StreamThrottled,
+    /// A read of the stream is answered with `ExpiredIteratorException`.
+    IteratorExpired,
+    /// A read of the stream is answered with `TrimmedDataAccessException`.
+    RecordsTrimmed,
 }
 
 impl Fault {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Throttled,
         Self::Conflict,
         Self::InProgress,
@@ -70,6 +76,9 @@ impl Fault {
         Self::Partial,
         Self::BlackHole,
         Self::Outage,
+        Self::StreamThrottled,
+        Self::IteratorExpired,
+        Self::RecordsTrimmed,
     ];
 
     /// Its name in reports.
@@ -92,7 +101,16 @@ impl Fault {
             Self::Partial => "partial read",
             Self::BlackHole => "black hole",
             Self::Outage => "connections refused",
+            Self::StreamThrottled => "stream throttled",
+            Self::IteratorExpired => "stream iterator expired",
+            Self::RecordsTrimmed => "stream records trimmed",
         }
+    }
+
+    /// Whether it is one that meets only those who read the stream.
+    #[must_use]
+    pub fn is_of_streams(self) -> bool {
+        matches!(self, Self::StreamThrottled | Self::IteratorExpired | Self::RecordsTrimmed)
     }
 
     /// Whether it can happen to such a call.
@@ -103,8 +121,10 @@ impl Fault {
             Self::InProgress => call.is_transaction(),
             Self::Stale => call.is_eventual(),
             Self::Partial => matches!(call.operation.as_str(), "BatchGetItem" | "Query"),
-            Self::Throttled
-            | Self::ServerError
+            Self::StreamThrottled => call.kind == Kind::Stream,
+            Self::IteratorExpired | Self::RecordsTrimmed => call.operation == "GetRecords",
+            Self::Throttled => matches!(call.kind, Kind::Read | Kind::Write),
+            Self::ServerError
             | Self::ErrorAfter
             | Self::Slow
             | Self::Late
@@ -149,7 +169,7 @@ impl Odds {
     pub fn weather() -> Self {
         Self([
             0.04, 0.04, 0.03, 0.02, 0.02, 0.05, 0.005, 0.02, 0.02, 0.02, 0.03, 0.03, 0.1, 0.2,
-            0.0007, 0.0007,
+            0.0007, 0.0007, 0.05, 0.02, 0.01,
         ])
     }
 
@@ -222,6 +242,10 @@ mod tests {
         Call::new(&format!("DynamoDB_20120810.{operation}"), body.as_bytes().to_vec().into())
     }
 
+    fn stream(operation: &str) -> Call {
+        Call::new(&format!("DynamoDBStreams_20120810.{operation}"), b"{}".to_vec().into())
+    }
+
     fn drawn(odds: Odds, call: &Call) -> Vec<Option<Fault>> {
         let mut random = Rng::with_seed(7);
         (0..200).map(|_| odds.draw(call, &mut random)).collect()
@@ -248,6 +272,13 @@ mod tests {
             (Fault::CutAfter, &call("DescribeTable", "{}"), false),
             (Fault::Throttled, &call("CreateTable", "{}"), false),
             (Fault::Partial, &call("Query", "{}"), true),
+            (Fault::IteratorExpired, &call("GetItem", "{}"), false),
+            (Fault::IteratorExpired, &stream("GetShardIterator"), false),
+            (Fault::IteratorExpired, &stream("GetRecords"), true),
+            (Fault::StreamThrottled, &stream("DescribeStream"), true),
+            (Fault::StreamThrottled, &eventual, false),
+            (Fault::Slow, &stream("GetRecords"), true),
+            (Fault::Throttled, &stream("GetRecords"), false),
         ] {
             let found = drawn(Odds::only(fault, 1.0), call);
             assert!(found.iter().all(|found| found.is_some() == meets), "{fault} {call:?}");

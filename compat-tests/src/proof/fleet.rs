@@ -76,6 +76,20 @@ impl Fleet {
         self.gateways.iter().map(Server::address).collect()
     }
 
+    /// Kills a gateway with -9. Its endpoint stays.
+    pub fn kill(&mut self, gateway: usize) {
+        self.gateways[gateway].kill();
+    }
+
+    /// Starts a gateway again that was killed, and gives its new address.
+    ///
+    /// # Errors
+    /// Why it did not become ready.
+    pub fn revive(&mut self, gateway: usize) -> Result<&str, String> {
+        self.gateways[gateway].restart()?;
+        Ok(self.gateways[gateway].address())
+    }
+
     /// A number that no history of this fleet had.
     pub fn next_history(&self) -> u64 {
         self.histories.fetch_add(1, Ordering::Relaxed)

@@ -73,7 +73,7 @@ pub fn weather(setting: &Setting) -> Result<Vec<Row>, String> {
 pub fn faults(setting: &Setting) -> Result<Vec<Row>, String> {
     let workloads = [WORKLOADS[0], WORKLOADS[3], WORKLOADS[4]];
     let mut found = Vec::new();
-    for fault in Fault::ALL {
+    for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_of_streams()) {
         let prev_node = if loses_replies(fault) { PrevNode::MayBeLost } else { PrevNode::Exact };
         // Only a gateway that was told so reads what may be stale.
         let reads = if fault == Fault::Stale { Reads::Eventual } else { Reads::Strong };
@@ -102,7 +102,10 @@ fn probability(fault: Fault) -> f64 {
         | Fault::CutAfter
         | Fault::HalfReply
         | Fault::Twice
-        | Fault::LateTwin => 0.15,
+        | Fault::LateTwin
+        | Fault::StreamThrottled
+        | Fault::IteratorExpired
+        | Fault::RecordsTrimmed => 0.15,
     }
 }
 

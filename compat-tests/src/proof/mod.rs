@@ -19,6 +19,7 @@ pub mod limits;
 pub mod model;
 pub mod overload;
 pub mod run;
+pub mod watching;
 pub mod workload;
 
 use std::time::Duration;
@@ -91,5 +92,6 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("kills", kills::kills),
     ("draining", kills::draining),
     ("overload", overload::sustained),
+    ("watching", watching::watches),
     ("limits", limits::around),
 ];

@@ -184,7 +184,7 @@ fn prepare(addresses: &[&str], workload: &Workload, top: &str, watch: Stopwatch)
 }
 
 /// The history's directory is there before it begins, and is none of its keys.
-fn make_top(address: &str, top: &str, watch: Stopwatch) -> Result<(), String> {
+pub(super) fn make_top(address: &str, top: &str, watch: Stopwatch) -> Result<(), String> {
     let mut client = Client::new(0, 0, address, top, watch);
     let mut last = String::new();
     for _ in 0..LAST_READS {

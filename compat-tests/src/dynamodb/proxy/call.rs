@@ -14,7 +14,9 @@ pub(crate) enum Kind {
     Read,
     /// It writes items.
     Write,
-    /// It is about tables or streams, or nobody knows.
+    /// It reads the table's stream.
+    Stream,
+    /// It is about tables, or nobody knows.
     Other,
 }
 
@@ -35,6 +37,7 @@ impl Call {
     pub(crate) fn new(target: &str, body: Bytes) -> Self {
         let (service, operation) = target.split_once('.').unwrap_or(("", target));
         let kind = match operation {
+            _ if service == "DynamoDBStreams_20120810" => Kind::Stream,
             _ if service != "DynamoDB_20120810" => Kind::Other,
             "GetItem" | "BatchGetItem" | "Query" | "Scan" | "TransactGetItems" => Kind::Read,
             "PutItem" | "UpdateItem" | "DeleteItem" | "BatchWriteItem" | "TransactWriteItems" => {

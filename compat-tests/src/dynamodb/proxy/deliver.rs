@@ -91,7 +91,7 @@ impl Sent {
         let mut state = self.shared.state();
         let state = &mut *state;
         let is_write = self.call.kind == Kind::Write;
-        state.counts.calls += 1;
+        state.counts.calls += u64::from(self.call.kind != Kind::Stream);
         state.counts.writes += u64::from(is_write);
         let is_held = is_write && state.armed.as_mut().is_some_and(|arm| arm.meets(&self.call));
         let mut fault = state.odds.draw(&self.call, &mut state.random);
@@ -121,6 +121,9 @@ impl Sent {
             Fault::Partial => self.forward_part(dice).await,
             // Not applied.
             Fault::Throttled => Delivery::Reply(Reply::throttled(&self.call, &mut dice)),
+            Fault::StreamThrottled => Delivery::Reply(Reply::stream_throttled(&mut dice)),
+            Fault::IteratorExpired => Delivery::Reply(Reply::iterator_expired()),
+            Fault::RecordsTrimmed => Delivery::Reply(Reply::records_trimmed()),
             Fault::Conflict => Delivery::Reply(Reply::conflict(&self.call, &mut dice)),
             Fault::ServerError => Delivery::Reply(Reply::server_error(&mut dice)),
             Fault::Outage => {

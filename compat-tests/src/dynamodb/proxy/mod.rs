@@ -4,9 +4,9 @@
 //! gateway --> Proxy --> engine        one Proxy a gateway: "this gateway's calls" are "this Proxy's"
 //! ```
 //!
-//! An HTTP/1.1 server on loopback that forwards what it gets. Each call that reads or writes data
-//! draws a fault from the current [`Odds`], which may be changed at any time; calls about tables
-//! and streams pass. A test can also open a window of silence or of refused connections itself,
+//! An HTTP/1.1 server on loopback that forwards what it gets. Each call that reads or writes data, or
+//! reads a stream, draws a fault from the current [`Odds`], which may be changed at any time; calls about
+//! tables pass. A test can also open a window of silence or of refused connections itself,
 //! and can [hold](Proxy::hold) one write on its way.
 //!
 //! Not here: what a gateway should make of it. Invariant: a call is carried out on a task of its

@@ -59,6 +59,32 @@ impl Reply {
         }
     }
 
+    /// One of the ways to be turned away for the rate at a stream.
+    pub(crate) fn stream_throttled(dice: &mut fastrand::Rng) -> Self {
+        match dice.u8(..3) {
+            0 => Self::exception(DYNAMODB, "LimitExceededException", "Too many readers of a shard"),
+            1 => Self::exception(FRONT, "ThrottlingException", "Rate exceeded"),
+            _ => Self::exception(
+                DYNAMODB,
+                "ProvisionedThroughputExceededException",
+                "The rate of requests for the shard is too high.",
+            ),
+        }
+    }
+
+    /// An iterator of a stream that is too old.
+    pub(crate) fn iterator_expired() -> Self {
+        let message =
+            "The shard iterator is expired and can no longer be used to retrieve records.";
+        Self::exception(DYNAMODB, "ExpiredIteratorException", message)
+    }
+
+    /// Records of a stream that are not there any more.
+    pub(crate) fn records_trimmed() -> Self {
+        let message = "The operation attempted to read past the oldest stream record in a shard.";
+        Self::exception(DYNAMODB, "TrimmedDataAccessException", message)
+    }
+
     /// A write that met another one.
     pub(crate) fn conflict(call: &Call, dice: &mut fastrand::Rng) -> Self {
         if call.is_transaction() {
