@@ -10,8 +10,9 @@
 //! when its index is older than the last whole round by [`Pace::hold`], which follows how late
 //! events of others have lately been. That makes it rare that one comes too late, and no more:
 //! such a one puts its key in doubt, so its watchers read anew. While no other gateway is seen,
-//! nothing waits. While the feed stands still, events wait a bounded time longer, and are told
-//! then; what others wrote meanwhile will be late, and owned up to.
+//! nothing waits; one that starts is seen by its sign of life in the feed, before it serves. While
+//! the feed stands still, events wait a bounded time longer, and are told then; what others wrote
+//! meanwhile will be late, and owned up to.
 //!
 //! **The beginning.** All iterators of the feed are made first; what is written after that is in
 //! it. Then this gateway takes an index S from its clock and clears the past up to it. An event
@@ -41,7 +42,7 @@ use super::{Keyspace, Reach, store_failed};
 use crate::metrics;
 use crate::store::{Change, Fed, Feed, Round, Store};
 use crate::units::Operation as Spent;
-use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Told, WriteId, told};
+use crate::v2::{Error, ErrorCode, EtcdIndex, Event, Record, Told, WriteId, told};
 use crate::watch::{HOLD_LIMIT, Hub, Offered, Went};
 
 /// For how long nobody must have watched until the feed is left.
@@ -320,6 +321,10 @@ impl<S: Store> Keyspace<S> {
             let round = loop {
                 match feed.next().await {
                     Fed::Changes(changes) => self.take_in_changes(hub, changes, &mut pace),
+                    Fed::Sign(Record::Gateway { gateway, .. }) if gateway != self.gateway => {
+                        self.neighbours.wrote(gateway);
+                    }
+                    Fed::Sign(_) => {}
                     Fed::Round(round) => break round,
                     Fed::Gap(why) => return Ended::Gap(why),
                 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::v2::Item;
+use crate::v2::{Item, Record};
 
 /// One change of one node's item. At least one of both is there.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Change {
 pub enum Fed {
     /// These changes. Never empty.
     Changes(Vec<Change>),
+    /// A gateway left this sign of life.
+    Sign(Record),
     /// A round through all parts of the feed is over.
     Round(Round),
     /// Changes are missing, for this reason. Nothing more will come: begin a new feed.

@@ -220,6 +220,7 @@ async fn the_feed_tells_what_the_writing_gateway_tells() {
                     }
                 }
             }
+            Fed::Sign(_) => {}
             Fed::Round(_) => break,
             Fed::Gap(why) => panic!("{why}"),
         }
@@ -310,6 +311,22 @@ async fn unsteady() -> (Unsteady, Arc<Keyspace<Unsteady>>, Arc<OnTable>) {
     let here = Arc::new(here);
     drop(keep_house(&here));
     (store, here, there)
+}
+
+/// Long before the next beat, and before it writes anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_starts_is_known_at_once_to_one_that_follows() {
+    let store = DynamoDbStore::in_process(Meter::none()).await;
+    let here = gateway(&store).await;
+    soon(here.follow_from_the_start()).await;
+    assert!(here.following.limit().is_none(), "it is alone, and waits for nobody");
+    let _there = gateway(&store).await;
+    soon(async {
+        while here.following.limit().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,8 @@
 //!
 //! [`walk`] goes through the shards of a stream in the right order and knows nothing of AWS;
 //! [`source`] makes the calls; here records become changes of items. Invariant: a record of
-//! another keyspace, or of the keyspace's own records, is nobody's change.
+//! another keyspace, or of the keyspace's own records, is nobody's change. Of those records only
+//! gateways' signs of life are passed on: who starts is known before it serves.
 
 mod source;
 mod walk;
@@ -13,10 +14,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types as streams;
 
 use super::DynamoDbStore;
-use super::item::decode;
+use super::item::{decode, decode_record};
 use super::layout::{Attributes, Layout, PARTITION, SORT, key_at};
 use crate::store::StoreError;
 use crate::store::feed::{Change, Fed, Feed};
+use crate::v2::{Record, RecordKind};
 use source::StreamSource;
 use walk::{Step, Walk};
 
@@ -25,6 +27,8 @@ use walk::{Step, Walk};
 pub struct StreamFeed {
     walk: Walk<StreamSource>,
     layout: Layout,
+    /// Signs that were read and not passed on yet.
+    signs: Vec<Record>,
 }
 
 impl StreamFeed {
@@ -34,18 +38,22 @@ impl StreamFeed {
         let walk = Walk::open(source).await.map_err(|trouble| {
             StoreError::Unavailable(format!("the table's stream cannot be read: {trouble}"))
         })?;
-        Ok(StreamFeed { walk, layout: store.layout.clone() })
+        Ok(StreamFeed { walk, layout: store.layout.clone(), signs: Vec::new() })
     }
 }
 
 impl Feed for StreamFeed {
     async fn next(&mut self) -> Fed {
         loop {
+            if let Some(sign) = self.signs.pop() {
+                return Fed::Sign(sign);
+            }
             let records = match self.walk.next().await {
                 Step::Records(records) => records,
                 Step::Round(round) => return Fed::Round(round),
                 Step::Gap(why) => return Fed::Gap(why),
             };
+            self.signs.extend(records.iter().filter_map(|record| sign(&self.layout, record)));
             let changes = records.into_iter().filter_map(|record| change(&self.layout, record));
             match changes.collect::<Result<Vec<Change>, StoreError>>() {
                 Ok(changes) if changes.is_empty() => {}
@@ -54,6 +62,20 @@ impl Feed for StreamFeed {
             }
         }
     }
+}
+
+/// The sign of life that a record of the stream tells of.
+fn sign(layout: &Layout, record: &streams::StreamRecord) -> Option<Record> {
+    let keys = record.keys.as_ref()?;
+    let text = |name| keys.get(name).and_then(|held| held.as_s().ok());
+    let name = text(SORT)?.strip_prefix(RecordKind::Gateway.prefix())?;
+    let place = layout.of_record(&format!("{}{name}", RecordKind::Gateway.prefix()));
+    if place.partition != *text(PARTITION)? {
+        return None;
+    }
+    let image = attributes(record.new_image.clone()?).ok()?;
+    // One that cannot be read is found by whoever looks for signs.
+    decode_record(&image).ok()
 }
 
 /// The change of an item of this keyspace's tree that a record tells of.

@@ -32,6 +32,7 @@ async fn round(feed: &mut StreamFeed) -> (Vec<Change>, Round) {
     loop {
         match feed.next().await {
             Fed::Changes(changes) => all.extend(changes),
+            Fed::Sign(_) => {}
             Fed::Round(round) => return (all, round),
             Fed::Gap(why) => panic!("{why}"),
         }
