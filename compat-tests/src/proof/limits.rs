@@ -5,6 +5,7 @@ use std::thread;
 
 use super::overload::peak_mib;
 use super::{Budget, Row, Setting};
+use crate::dynamodb::plant::Tree;
 use crate::engine::{Engine, new_table};
 use crate::http::{Answer, Connection, Request};
 use crate::server::Server;
@@ -18,8 +19,8 @@ const ITEM_BYTES: usize = 406_994;
 /// New nodes in one write.
 const NEW_NODES: usize = 100;
 
-/// How many clients fill a directory.
-const FILLERS: usize = 32;
+/// How many files are in a directory.
+const FILES: u64 = 10_000;
 
 /// How many list it all at once.
 const LISTERS: usize = 16;
@@ -47,13 +48,16 @@ pub fn around(setting: &Setting) -> Result<Vec<Row>, String> {
         sizes.violations.extend(judge(&what, told, status, &says));
     }
     // 100,000 nodes take too long to make for the short run.
-    let (dirs, nodes) = match setting.budget {
-        Budget::Short => (1, 10_000),
-        Budget::Times(_) => (10, 100_000),
+    let dirs = match setting.budget {
+        Budget::Short => 1,
+        Budget::Times(_) => 10,
     };
+    let (top, name) = ("large".to_owned(), "tree".to_owned());
+    let tree = Tree { top, name, dirs, files: FILES };
+    tree.plant(engine.address(), &table)?;
+    let nodes = usize::try_from(dirs * FILES).map_err(|error| error.to_string())?;
     let mut listings = row(&format!("{LISTERS} recursive listings of {nodes} nodes at once"));
-    listings.violations.extend(fill(gateway.address(), dirs, nodes));
-    listings.operations = nodes as u64;
+    listings.operations = dirs * FILES;
     let listers: Vec<Vec<String>> = thread::scope(|scope| {
         let list = || list(gateway.address(), nodes);
         let listers: Vec<_> = (0..LISTERS).map(|_| scope.spawn(list)).collect();
@@ -118,30 +122,6 @@ fn judge(what: &str, told: std::io::Result<Answer>, status: u16, says: &str) -> 
         Ok(answer) => Some(format!("{what}: not {status} {says:?} but {}", answer.describe())),
         Err(error) => Some(format!("{what}: {error}")),
     }
-}
-
-/// Makes so many nodes in so many directories.
-fn fill(address: &str, dirs: usize, nodes: usize) -> Vec<String> {
-    let fill_part = |filler: usize| -> Result<(), String> {
-        let mut connection = Connection::open(address).map_err(|error| error.to_string())?;
-        for number in (filler..nodes).step_by(FILLERS) {
-            let target = format!("/v2/keys/large/{}", number % dirs);
-            let request = Request::new("POST", &target).form(&format!("value={number}"));
-            let answer = connection.send(&request).map_err(|error| error.to_string())?;
-            if answer.status() != 201 {
-                return Err(answer.describe());
-            }
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let fillers: Vec<_> =
-            (0..FILLERS).map(|filler| scope.spawn(move || fill_part(filler))).collect();
-        let ended = fillers.into_iter().map(|filler| filler.join());
-        ended
-            .filter_map(|ended| ended.unwrap_or_else(|_| Err("panicked".to_owned())).err())
-            .collect()
-    })
 }
 
 /// Lists it all, and counts. A refusal because others list is a clear error, too.
