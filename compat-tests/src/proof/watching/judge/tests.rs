@@ -160,6 +160,16 @@ fn only_a_stream_on_the_node_that_goes_is_told_twice() {
 }
 
 #[test]
+fn only_a_stream_is_told_of_two_keys_with_one_index() {
+    let calls = [set("a", "1", 110), set("b", "2", 110)];
+    let told = |key, value| told("set", key, Some(value), 110);
+    let notes = vec![read(100, &[]), told("a", "1"), told("b", "2")];
+    let of = |manner| all(&calls, &[watcher(Scope::Tree, manner, notes.clone())]);
+    assert!(of(Manner::Stream).is_empty());
+    assert!(!of(Manner::LongPoll).is_empty());
+}
+
+#[test]
 fn what_nobody_asked_for_is_found() {
     let refused = Reply::Refused { code: 105, cause: "a".to_owned() };
     let unknown = || Reply::Unknown("cut".to_owned());
