@@ -102,7 +102,6 @@ pub struct Server {
     environment: Vec<(String, String)>,
     engine: Option<Engine>,
     gateway: Option<Process>,
-    flags: Vec<String>,
     directory: TempDir,
 }
 
@@ -121,12 +120,12 @@ impl Server {
     /// As [`Server::start`].
     pub fn start_with(target: Target, flags: &[&str]) -> Result<Self, String> {
         let mut server = Self::new(target, new_table())?;
-        server.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         if target.is_dynamodb() {
             let engine = Engine::start(target)?;
             server.arguments = table_arguments(&server.table, &engine.url());
             server.engine = Some(engine);
         }
+        server.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         server.start_gateway()?;
         Ok(server)
     }
@@ -175,7 +174,6 @@ impl Server {
             environment: Vec::new(),
             engine: None,
             gateway: None,
-            flags: Vec::new(),
             directory,
         })
     }
@@ -312,7 +310,6 @@ impl Server {
         command
             .args(["--listen-client-urls", "http://127.0.0.1:0"])
             .args(&self.arguments)
-            .args(&self.flags)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped());
         let mut gateway = Process::spawn(&mut command, &self.log("gateway.log"))?;

@@ -6,9 +6,12 @@
 //! watch begins was written before. It is read only where other gateways are there, and only so
 //! much of it: in a larger place a watch may begin with an event of the last moment.
 
+use std::sync::Arc;
+
 use super::Keyspace;
-use crate::store::{Consistency, Level, Store, StoreError};
-use crate::v2::{EtcdIndex, Item, Key, Watch};
+use super::subtree::Onward;
+use crate::store::{Consistency, Store, StoreError};
+use crate::v2::{EtcdIndex, Item, Watch};
 use crate::watch::Known;
 
 /// How many items are read.
@@ -31,6 +34,12 @@ impl Reading {
         }
         item.is_dir() && (item.removed.is_none() || item.is_draining())
     }
+
+    fn take_page(&mut self, items: &[Arc<Item>]) -> Onward {
+        let inside = items.iter().filter(|item| self.take(item));
+        let dirs = inside.map(|item| item.key.clone()).collect();
+        if self.left == 0 { Onward::Break(()) } else { Onward::Continue(dirs) }
+    }
 }
 
 impl<S: Store> Keyspace<S> {
@@ -48,45 +57,8 @@ impl<S: Store> Keyspace<S> {
             }
         }
         if watch.recursive {
-            self.read_below(&watch.key, &mut reading).await?;
+            self.walk_below(&watch.key, |items| reading.take_page(items)).await?;
         }
         Ok(reading.found)
-    }
-
-    async fn read_below(&self, top: &Key, reading: &mut Reading) -> Result<(), StoreError> {
-        if !top.is_root() {
-            let mut depth = top.depth() + 1;
-            while !self.read_level(top, depth, reading).await?.is_empty() {
-                depth += 1;
-            }
-            return Ok(());
-        }
-        // The subtrees below the root are listed one by one, as the store's listings want it.
-        for dir in self.read_level(top, 1, reading).await? {
-            Box::pin(self.read_below(&dir, reading)).await?;
-        }
-        Ok(())
-    }
-
-    /// Reads one level. Gives the directories.
-    async fn read_level(
-        &self,
-        below: &Key,
-        depth: u16,
-        reading: &mut Reading,
-    ) -> Result<Vec<Key>, StoreError> {
-        let mut dirs = Vec::new();
-        let mut from = None;
-        while reading.left > 0 {
-            let level = Level { below, depth, from };
-            let page = self.store.list(level, Consistency::Strong).await?;
-            let inside = page.items.iter().filter(|item| reading.take(item));
-            dirs.extend(inside.map(|item| item.key.clone()));
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(dirs),
-            }
-        }
-        Ok(Vec::new())
     }
 }

@@ -17,6 +17,7 @@ mod read;
 mod room;
 mod settle;
 mod statistics;
+mod subtree;
 mod ttl_files;
 mod turns;
 mod watching;

@@ -14,8 +14,9 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::subtree::Onward;
 use super::{Keyspace, store_failed, timed_out};
-use crate::store::{Consistency, Level, Store, StoreError};
+use crate::store::{Consistency, Store, StoreError};
 use crate::units::Operation as Spent;
 use crate::v2::{Error, EtcdIndex, Event, Item, Key, Known, Operation, Seen, UnixMs, Watch, Write};
 use crate::watch::Hub;
@@ -243,18 +244,18 @@ impl<S: Store> Keyspace<S> {
 
     /// Notes every file with a TTL that is below a directory.
     async fn scan_below(&self, top: &Key) -> Result<(), StoreError> {
-        if !top.is_root() {
-            let mut depth = top.depth() + 1;
-            while !self.scan_level(top, depth).await?.is_empty() {
-                depth += 1;
+        self.walk_below(top, |items| {
+            let mut dirs = Vec::new();
+            for item in items.iter().filter(|item| item.removed.is_none()) {
+                if item.is_dir() {
+                    dirs.push(item.key.clone());
+                } else if item.expiration.is_some() {
+                    self.note_ttl_of(item);
+                }
             }
-            return Ok(());
-        }
-        // The subtrees below the root are listed one by one, as the store's listings want it.
-        for dir in self.scan_level(top, 1).await? {
-            Box::pin(self.scan_below(&dir)).await?;
-        }
-        Ok(())
+            Onward::Continue(dirs)
+        })
+        .await
     }
 
     /// Notes the files with a TTL of the places that are watched since a moment.
@@ -273,27 +274,6 @@ impl<S: Store> Keyspace<S> {
             }
         }
         Ok(())
-    }
-
-    /// Notes the files of one level. Gives the directories.
-    async fn scan_level(&self, below: &Key, depth: u16) -> Result<Vec<Key>, StoreError> {
-        let mut dirs = Vec::new();
-        let mut from = None;
-        loop {
-            let level = Level { below, depth, from };
-            let page = self.store.list(level, Consistency::Strong).await?;
-            for item in page.items.iter().filter(|item| item.removed.is_none()) {
-                if item.is_dir() {
-                    dirs.push(item.key.clone());
-                } else if item.expiration.is_some() {
-                    self.note_ttl_of(item);
-                }
-            }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(dirs),
-            }
-        }
     }
 
     /// Removes files when their TTL runs out, for ever.

@@ -93,6 +93,43 @@ pub struct Event {
 }
 
 impl Event {
+    /// What a write of this index tells, of its node after it and before it. `is_new`: nothing was
+    /// there.
+    pub(super) fn of_write(
+        action: Action,
+        index: EtcdIndex,
+        after: Node,
+        before: Option<Node>,
+        is_new: bool,
+    ) -> Event {
+        let (mut node, mut prev_node) = (after, before);
+        match action {
+            Action::Delete | Action::CompareAndDelete => node = node.gone(index),
+            Action::Expire => {
+                node = node.gone(index);
+                prev_node = prev_node.map(|prev| Node { ttl: 0, ..prev });
+            }
+            // A directory's update shows the new index although the node keeps its old one
+            // (store.go, `Update` makes the event before `Write` refuses).
+            Action::Get
+            | Action::Set
+            | Action::Create
+            | Action::Update
+            | Action::CompareAndSwap => node.modified = index,
+        }
+        let is_created = match action {
+            Action::Create => true,
+            Action::Set => is_new,
+            Action::Get
+            | Action::Update
+            | Action::CompareAndSwap
+            | Action::Delete
+            | Action::CompareAndDelete
+            | Action::Expire => false,
+        };
+        Event { action, node, prev_node, is_created, is_refresh: false }
+    }
+
     /// The answer to a read.
     pub fn get(node: Node) -> Event {
         Event { action: Action::Get, node, prev_node: None, is_created: false, is_refresh: false }

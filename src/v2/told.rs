@@ -6,9 +6,9 @@
 //! nothing, and no write tells more than one thing.
 
 use super::index::{EtcdIndex, UnixMs};
-use super::item::{Action, Item, WriteId};
+use super::item::{Item, WriteId};
 use super::key::Key;
-use super::node::{Event, Node};
+use super::node::Event;
 
 /// What a change of one item tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,12 @@ pub fn told(before: Option<&Item>, after: Option<&Item>, now: UnixMs) -> Told {
     let Some(id) = last_write(before, after) else { return Told::Nothing };
     let live_before = before.filter(|item| item.removed.is_none());
     match after.action {
-        Some(action) => Told::Event(Box::new(event(action, id, live_before, after, now)), id),
+        Some(action) => {
+            let prev_node = live_before.map(|item| item.node(now));
+            let is_new = prev_node.is_none();
+            let event = Event::of_write(action, id.index, after.node(now), prev_node, is_new);
+            Told::Event(Box::new(event), id)
+        }
         None if after.removed.is_some() => {
             Told::Went { key: after.key.clone(), created: after.created, id }
         }
@@ -52,38 +57,10 @@ fn last_write(before: Option<&Item>, after: &Item) -> Option<WriteId> {
     new.max_by_key(|id| id.index).copied()
 }
 
-fn event(action: Action, id: WriteId, before: Option<&Item>, after: &Item, now: UnixMs) -> Event {
-    let index: EtcdIndex = id.index;
-    let mut node = after.node(now);
-    let mut prev_node = before.map(|item| item.node(now));
-    match action {
-        Action::Delete | Action::CompareAndDelete => node = node.gone(index),
-        Action::Expire => {
-            node = node.gone(index);
-            prev_node = prev_node.map(|prev| Node { ttl: 0, ..prev });
-        }
-        // The event of a directory's update has the new index, although the node keeps its own.
-        Action::Get | Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
-            node.modified = index
-        }
-    }
-    let is_created = match action {
-        Action::Create => true,
-        Action::Set => prev_node.is_none(),
-        Action::Get
-        | Action::Update
-        | Action::CompareAndSwap
-        | Action::Delete
-        | Action::CompareAndDelete
-        | Action::Expire => false,
-    };
-    Event { action, node, prev_node, is_created, is_refresh: false }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v2::{Content, Removed};
+    use crate::v2::{Action, Content, Removed};
     use crate::v2::{Dir, Mutation, NodeOp, Precondition, Value};
 
     const NOW: UnixMs = UnixMs(1_790_000_000_000);

@@ -188,10 +188,10 @@ impl Lines {
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
         let Timing { turn, attempt: within, .. } = self.timing;
-        let call = Box::pin(call);
+        let call = attempt(within, call);
         async move {
             match timeout(turn, self.free.acquire()).await {
-                Ok(Ok(_line)) => attempt(within, call).await,
+                Ok(Ok(_line)) => call.await,
                 Ok(Err(_)) | Err(_) => Err(Trouble::Crowded),
             }
         }

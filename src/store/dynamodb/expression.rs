@@ -34,7 +34,7 @@ impl Expression {
     pub(super) fn compile(op: &NodeOp) -> Expression {
         let mut expression = Expression::default();
         expression.mutate(op, op.id);
-        expression.in_order(&op.mutation, op.id);
+        expression.in_order(op);
         for precondition in &op.expect {
             expression.expect(precondition);
         }
@@ -118,8 +118,9 @@ impl Expression {
     /// Only over an item whose highest index is below the write's. That is the higher one of
     /// its modifiedIndex and its stamp: every write sets one of them to its own index. Where the
     /// mutation has nothing to start from without an item, there must be one of its kind.
-    fn in_order(&mut self, mutation: &Mutation, id: WriteId) {
-        let over_any = match mutation {
+    fn in_order(&mut self, op: &NodeOp) {
+        let id = op.id;
+        let over_any = match &op.mutation {
             Mutation::WriteFile { value, creates, .. } => value.is_some() && *creates,
             Mutation::MakeDir { .. } => true,
             Mutation::SetDirTtl { .. } | Mutation::Stamp { .. } => {
@@ -134,7 +135,7 @@ impl Expression {
             }
             Mutation::RuleOutNew { .. } => return,
         };
-        if !matches!(mutation, Mutation::Stamp { .. }) {
+        if op.leaves_its_id() {
             self.later_id(id);
         }
         self.value(INDEX, number(id.index));

@@ -242,34 +242,9 @@ impl Plan {
             }
         };
         let prev_node = before.as_deref().map(|item| item.node(now));
-        let mut node = after.node(now);
-        let mut prev_node = prev_node;
-        match self.action {
-            Action::Delete | Action::CompareAndDelete => node = node.gone(id.index),
-            Action::Expire => {
-                node = node.gone(id.index);
-                prev_node = prev_node.map(|prev| super::node::Node { ttl: 0, ..prev });
-            }
-            // The answer to a directory's update shows the new index although the node keeps
-            // its old one (store.go, `Update` makes the event before `Write` refuses).
-            Action::Get
-            | Action::Set
-            | Action::Create
-            | Action::Update
-            | Action::CompareAndSwap => node.modified = id.index,
-        }
-        let is_created = match self.action {
-            Action::Create => true,
-            Action::Set => self.prior == Prior::Nothing,
-            Action::Get
-            | Action::Update
-            | Action::CompareAndSwap
-            | Action::Delete
-            | Action::CompareAndDelete
-            | Action::Expire => false,
-        };
-        let (action, is_refresh) = (self.action, self.is_refresh);
-        Some(Event { action, node, prev_node, is_created, is_refresh })
+        let is_new = self.prior == Prior::Nothing;
+        let event = Event::of_write(self.action, id.index, after.node(now), prev_node, is_new);
+        Some(Event { is_refresh: self.is_refresh, ..event })
     }
 }
 

@@ -186,22 +186,27 @@ fn what_is_linearizable_passes() {
     }
 }
 
+/// Every history in which the defect showed is found to be bad, and it shows often enough.
+fn is_found(defect: Defect, wide: u64) {
+    let mut count = 0;
+    for seed in 0..100 {
+        let (calls, has_erred) = simulate(seed, defect, wide);
+        if has_erred {
+            count += 1;
+            assert!(
+                is_bad(&calls),
+                "{defect:?}, seed {seed}:\n{}",
+                crate::proof::history::render(&calls)
+            );
+        }
+    }
+    assert!(count > 50, "{defect:?} showed only {count} times");
+}
+
 #[test]
 fn a_write_that_is_lost_or_done_though_refused_is_found_among_calls_that_overlap() {
     for defect in [Defect::LosesWrite, Defect::RefusesAndWrites, Defect::KeepsRemoved] {
-        let mut count = 0;
-        for seed in 0..100 {
-            let (calls, has_erred) = simulate(seed, defect, 15);
-            if has_erred {
-                count += 1;
-                assert!(
-                    is_bad(&calls),
-                    "{defect:?}, seed {seed}:\n{}",
-                    crate::proof::history::render(&calls)
-                );
-            }
-        }
-        assert!(count > 50, "{defect:?} showed only {count} times");
+        is_found(defect, 15);
     }
 }
 
@@ -216,18 +221,6 @@ fn every_defect_is_found() {
         Defect::ReadsStale,
     ];
     for defect in defects {
-        let mut count = 0;
-        for seed in 0..100 {
-            let (calls, has_erred) = simulate(seed, defect, 0);
-            if has_erred {
-                count += 1;
-                assert!(
-                    is_bad(&calls),
-                    "{defect:?}, seed {seed}:\n{}",
-                    crate::proof::history::render(&calls)
-                );
-            }
-        }
-        assert!(count > 50, "{defect:?} showed only {count} times");
+        is_found(defect, 0);
     }
 }
