@@ -157,7 +157,16 @@ impl<S: Store> Keyspace<S> {
                 mutation: Mutation::Remove { draining: item.is_dir(), now: self.clock.now() },
                 action: None,
             };
-            match self.store.commit(&Commit { id, ops: vec![Op::Node(op)] }).await {
+            let commit = Commit { id, ops: vec![Op::Node(op)] };
+            let _flight = match self.take_off(&commit) {
+                Ok(flight) => flight,
+                Err(landing) => {
+                    drop(ticket);
+                    landing.wait().await;
+                    continue;
+                }
+            };
+            match self.store.commit(&commit).await {
                 Ok(Committed::Applied { .. }) => {
                     self.tell_who_watches(&item, id.index);
                     return Ok(item.is_dir().then(|| (item.key.clone(), id.index)));

@@ -9,6 +9,7 @@ mod drain;
 mod expiry;
 mod following;
 mod gather;
+mod in_flight;
 mod just_written;
 mod neighbours;
 mod open;
@@ -47,6 +48,7 @@ use crate::watch::Hub;
 use drain::Drain;
 use following::Following;
 use gather::Groups;
+use in_flight::InFlight;
 use neighbours::Neighbours;
 use room::Rooms;
 use statistics::Counters;
@@ -189,6 +191,7 @@ pub struct Keyspace<S> {
     rooms: Rooms,
     turns: Turns,
     drains: Turns,
+    in_flight: InFlight,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
     ttl_files: TtlFiles,

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::following::Following;
 use super::gather::Groups;
+use super::in_flight::InFlight;
 use super::neighbours::Neighbours;
 use super::room::{LISTING_BYTES, Rooms};
 use super::statistics::Counters;
@@ -96,6 +97,7 @@ impl<S: Store> Keyspace<S> {
             rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
             drains: Turns::default(),
+            in_flight: InFlight::default(),
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
             ttl_files: TtlFiles::default(),

@@ -1,7 +1,7 @@
 //! Turns: one write of a key, and one drain of a directory, at a time within this gateway.
 //!
-//! A store whose replies can be lost remembers of each gateway only the last write of a key. So
-//! the next one begins when the outcome of the one before is known.
+//! Writes of one key that went side by side would only refuse each other, and each would be planned
+//! and paid anew; and of several that drain one directory each would list all of it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

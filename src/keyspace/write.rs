@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::drain::Drain;
 use super::gather::{self, Joined, Seat};
+use super::in_flight::{Flight, Landing};
 use super::settle::{Found, pause, settle};
 use super::{Answer, Keyspace, store_failed};
 use crate::store::{Consistency, Level, Limits, Store};
@@ -62,26 +63,32 @@ impl<S: Store> Keyspace<S> {
                     continue;
                 }
             };
-            let outcome = match self.join_group(&plan.commit, seat.take()) {
-                None => {
-                    begun.may_happen(&plan);
-                    settle(&*self.store, &plan.commit).await
-                }
-                Some(Joined::Now(seat)) => {
-                    begun.may_happen(&plan);
-                    match seat.commit(&plan.commit).await {
-                        Some(outcome) => outcome,
-                        None => {
-                            begun.did_not_happen();
-                            continue;
-                        }
-                    }
-                }
+            let joined = match self.join_group(&plan.commit, seat.take()) {
                 Some(Joined::Later(later)) => {
                     drop(begun);
                     seat = later.await.ok();
                     continue;
                 }
+                Some(Joined::Now(seat)) => Some(seat),
+                None => None,
+            };
+            let flight = match self.take_off(&plan.commit) {
+                Ok(flight) => flight,
+                Err(landing) => {
+                    drop((begun, joined));
+                    landing.wait().await;
+                    continue;
+                }
+            };
+            begun.may_happen(&plan);
+            let outcome = match joined {
+                None => Some(settle(&*self.store, &plan.commit).await),
+                Some(seat) => seat.commit(&plan.commit).await,
+            };
+            drop(flight);
+            let Some(outcome) = outcome else {
+                begun.did_not_happen();
+                continue;
             };
             match begun.decide(outcome)?.aftermath() {
                 Ok(aftermath) => {
@@ -109,6 +116,13 @@ impl<S: Store> Keyspace<S> {
             Some(seat) => Joined::Now(seat),
             None => self.groups.join(dir, commit),
         })
+    }
+
+    /// Keeps other commits of this gateway from the items of this one, where the store's replies can
+    /// be lost.
+    pub(super) fn take_off(&self, commit: &Commit) -> Result<Option<Flight>, Landing> {
+        let is_remote = self.store.limits().is_remote;
+        is_remote.then(|| self.in_flight.take_off(commit)).transpose()
     }
 
     fn moment(&self, index: EtcdIndex) -> Moment {
@@ -140,10 +154,8 @@ impl<S: Store> Keyspace<S> {
         }
     }
 
-    /// Removes a node that was seen to be past its expiration, unless it changed since.
-    ///
-    /// It waits for no turn, since it may be done within one; it is harmless where it was done
-    /// already.
+    /// Removes a node that was seen to be past its expiration, unless it changed since. It waits for
+    /// no turn, since it may be done within one.
     pub(super) async fn expire(&self, key: Key, seen: Seen) -> Result<Option<Event>, Error> {
         let write = Write { key, operation: Operation::Expire(seen) };
         let event = Box::pin(self.run_in_turn(&write)).await?;

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     LostReply,
     /// It happens, and then comes again; the second answer is given.
     Twice,
+    /// The same, with so many milliseconds between the two.
+    TwiceApart(u64),
     /// It happens after so many milliseconds.
     Slow(u64),
     /// It is held back, and the caller cannot know. The test delivers it, or not.
@@ -98,7 +100,7 @@ impl<S: Store> Faults<S> {
     async fn before_read(&self) -> Result<(), StoreError> {
         match self.next_fault(false) {
             Fault::None | Fault::Twice | Fault::LostReply | Fault::HeldBack => Ok(()),
-            Fault::Slow(ms) => {
+            Fault::Slow(ms) | Fault::TwiceApart(ms) => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 Ok(())
             }
@@ -157,6 +159,11 @@ impl<S: Store> Store for Faults<S> {
             Fault::LostReply => self.inner.commit(commit).await.and_then(|_| Err(lost())),
             Fault::Twice => {
                 self.inner.commit(commit).await?;
+                self.inner.commit(commit).await
+            }
+            Fault::TwiceApart(ms) => {
+                self.inner.commit(commit).await?;
+                tokio::time::sleep(Duration::from_millis(ms)).await;
                 self.inner.commit(commit).await
             }
             Fault::Slow(ms) => {

@@ -145,8 +145,8 @@ impl WriteId {
 
 /// The last write of each gateway to an item.
 ///
-/// A gateway writes one key at a time, so it can always tell whether a write whose reply was lost
-/// happened, however often others wrote since; only two gateways with one slot may cover each
+/// A gateway has one write of an item under way at a time, so it can always tell whether one whose reply
+/// was lost happened, however often others wrote since; only two gateways with one slot may cover each
 /// other's traces.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Writes(Vec<WriteId>);

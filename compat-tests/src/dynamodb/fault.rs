@@ -171,10 +171,6 @@ impl Odds {
             0.04, 0.04, 0.03, 0.02, 0.02, 0.05, 0.005, 0.02, 0.02, 0.02, 0.03, 0.03, 0.1, 0.2,
             0.0007, 0.0007, 0.05, 0.02, 0.01,
         ])
-        // Known to be open: a second delivery whose trace this gateway's own expiry of the key covers
-        // is not told from one that did not happen. Each has a row of its own, without expiries.
-        .with(Fault::Twice, 0.0)
-        .with(Fault::LateTwin, 0.0)
     }
 
     /// The same with another probability of one fault.

@@ -1,7 +1,10 @@
 //! Outcomes that get lost on the way: each is found out, and what is told stays true.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::store::Committed;
+use crate::v2::Seen;
 
 /// Tasks on two gateways add to one counter by compareAndSwap while requests and replies are lost.
 /// Each success counts once: nothing is applied twice, and no task is told "compare failed"
@@ -96,5 +99,46 @@ async fn a_write_that_was_refused_does_not_happen_later() {
         }
         let after = get(&slow, "/a").await.ok().map(|answer| answer.event.node);
         assert_eq!(after, before);
+    }
+}
+
+/// A creation is delivered twice, and between the two its own gateway removes the file by another way
+/// than a request of the key: the trace of the first must be there when the second is refused.
+#[tokio::test]
+async fn a_creation_delivered_twice_is_made_once_whatever_removes_it_in_between() {
+    for expires in [true, false] {
+        let world = World::new();
+        put(&world.gateway().await, "/d/other", "v").await;
+        world.wall.advance_ms(1);
+        let is_next = Arc::new(AtomicBool::new(false));
+        let is_creation = Arc::clone(&is_next);
+        let store = Faults::new(world.store.clone(), move |_, is_commit| {
+            let is_hit = is_commit && is_creation.swap(false, Ordering::SeqCst);
+            if is_hit { Fault::TwiceApart(200) } else { Fault::None }
+        });
+        let gateway = world.gateway_on(narrow(store)).await;
+        is_next.store(true, Ordering::SeqCst);
+        let create = write(&gateway, "/d/t", Operation::Create(until(&world, file("v"), 5)));
+        let remove = async {
+            let first = loop {
+                match world.store.get(&k("/d/t"), Consistency::Strong).await.expect("a store") {
+                    Some(item) => break item,
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            };
+            let removed = if expires {
+                world.wall.advance_ms(5_000);
+                let expiration = first.expiration.expect("it has a TTL");
+                let seen = Seen { modified: first.modified, expiration };
+                gateway.expire(k("/d/t"), seen).await.map(|event| event.is_some())
+            } else {
+                write(&gateway, "/d", Operation::Delete(TREE)).await.map(|_| true)
+            };
+            assert_eq!(removed, Ok(true));
+            first.modified
+        };
+        let (created, first) = tokio::join!(create, remove);
+        assert_eq!(created.expect("it happened").index, first, "expires: {expires}");
+        assert_eq!(get(&gateway, "/d/t").await.expect_err("gone").code, ErrorCode::KeyNotFound);
     }
 }
