@@ -61,12 +61,12 @@ impl Planner<'_> {
             | Sight::File(_)
             | Sight::Dir(_) => return Ok(Step::Moot),
         };
-        let same =
-            vec![Precondition::Modified(was.modified), Precondition::Expiration(was.expiration)];
+        let not_refreshed = Precondition::Expiration(was.expiration);
         if item.is_dir() {
-            return Ok(self.remove_subtree(item, Action::Expire, same));
+            return Ok(self.remove_subtree(item, Action::Expire, vec![not_refreshed]));
         }
-        let op = self.removal(item, Action::Expire, [vec![Precondition::File], same].concat());
+        let same = vec![Precondition::File, Precondition::Modified(was.modified), not_refreshed];
+        let op = self.removal(item, Action::Expire, same);
         Ok(Step::Commit(self.commit(Action::Expire, Prior::FromStore, vec![Op::Node(op)])))
     }
 
@@ -92,7 +92,7 @@ impl Planner<'_> {
                 return Ok(expire_first(child));
             }
         }
-        let expect = vec![Precondition::LiveDir(self.moment.now), Precondition::Stamp(dir.stamp())];
+        let expect = [vec![Precondition::LiveDir(self.moment.now)], unchanged(dir)].concat();
         let mut ops = vec![Op::Node(self.removal(dir, Action::Delete, expect))];
         ops.extend(drop_dir_ttl_record(dir));
         Ok(Step::Commit(self.commit(Action::Delete, Prior::Known(Arc::clone(dir)), ops)))
@@ -112,7 +112,7 @@ impl Planner<'_> {
         if nodes.len() > at_most || bytes > self.moment.capacity.bytes {
             return Step::Commit(self.start_drain(top, action, expect));
         }
-        let alive = [vec![Precondition::Dir, Precondition::Stamp(top.stamp())], expect].concat();
+        let alive = [vec![Precondition::Dir], unchanged(top), expect].concat();
         let mut ops = vec![Op::Node(self.removal(top, action, alive))];
         ops.extend(nodes.iter().map(|item| Op::Node(self.removal_below(item))));
         ops.extend(drop_dir_ttl_record(top));
@@ -148,6 +148,12 @@ impl Planner<'_> {
         let mutation = Mutation::Remove { draining: false, now: self.moment.now };
         NodeOp { key: item.key.clone(), id: self.moment.id, expect, mutation, action: None }
     }
+}
+
+/// A directory is the one that was seen: made then, as the answer says, and with nothing created in it
+/// and no other TTL since. One that was made anew has no stamp either, so both are needed.
+fn unchanged(dir: &Item) -> Vec<Precondition> {
+    vec![Precondition::Modified(dir.modified), Precondition::Stamp(dir.stamp())]
 }
 
 fn list(dir: &Item, recursive: bool, at_most: usize) -> Step {

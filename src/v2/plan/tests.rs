@@ -371,6 +371,37 @@ fn a_subtree_beyond_one_commit_is_drained() {
     assert!(!model.live().any(|item| item.key.is_below(&k("/d"))));
 }
 
+/// An answer shows the node that was planned for, so a commit must not apply to another one: such as a
+/// directory that was removed and made anew meanwhile, as empty as the one before.
+#[test]
+fn what_an_answer_shows_is_what_the_commit_changes() {
+    let mut model = tree();
+    model.write("/t", Operation::Set(until(dir(), 5))).expect("ok");
+    for (key, operation) in [
+        ("/e", Operation::Delete(EMPTY_DIR)),
+        ("/e", Operation::Delete(TREE)),
+        ("/e", Operation::Update(until(dir(), 5))),
+        ("/t", Operation::Expire(seen(&model.items[&k("/t")]))),
+        ("/d", Operation::Delete(TREE)),
+        ("/f", Operation::Set(dir())),
+    ] {
+        model.now = START.plus_ms(if key == "/t" { 5000 } else { 0 });
+        let seen = model.item(&k(key)).expect("there");
+        let mut known = Known::default();
+        known.see(k(key), Some(Arc::clone(&seen)));
+        known.see_listing(model.below(&k(key), true));
+        let moment = Moment { now: model.now, id: id(model.index + 100), capacity: CAPACITY };
+        let write = Write { key: k(key), operation };
+        let Ok(Step::Commit(planned)) = plan(&write, &known, moment) else { panic!("{write:?}") };
+        let part = planned.commit.ops.first().and_then(Op::node).expect("the node's own");
+        assert!(matches!(planned.prior, Prior::Known(_)), "{write:?}");
+        assert!(part.applies(Some(&seen)), "{write:?}");
+        let modified = EtcdIndex(seen.modified.0 + 1);
+        let anew = Item { created: modified, modified, ..(*seen).clone() };
+        assert!(!part.applies(Some(&anew)), "{write:?}");
+    }
+}
+
 #[test]
 fn nothing_is_created_at_or_below_a_draining_tombstone() {
     let mut known = Known::default();
@@ -440,40 +471,4 @@ fn an_expiration_before_the_year_2000_is_none_for_set_and_create_only() {
     assert_eq!(create.node.expiration, None);
     let update = model.write("/a", Operation::Update(ancient)).expect("ok").expect("event");
     assert_eq!(update.node.expiration, Some(UnixMs(-5)));
-}
-
-/// Another gateway wrote the key again before it was found out that this write had happened: the
-/// answer shows what this one did.
-#[test]
-fn what_was_written_over_since_is_shown_as_it_was_written() {
-    let compare = || if_value("1");
-    for (operation, action, value, keeps_created) in [
-        (Operation::Set(file("2")), Action::Set, Some("2"), false),
-        (Operation::Update(file("2")), Action::Update, Some("2"), true),
-        (Operation::CompareAndSwap(file("2"), compare()), Action::CompareAndSwap, Some("2"), true),
-        (Operation::CompareAndDelete(compare()), Action::CompareAndDelete, None, true),
-    ] {
-        let mut model = Model::new();
-        model.write("/a", Operation::Set(file("1"))).unwrap();
-        let created = model.item(&k("/a")).unwrap().created;
-        let at = id(model.index + 1);
-        let moment = Moment { now: START, id: at, capacity: CAPACITY };
-        let write = Write { key: k("/a"), operation };
-        let Ok(Step::Commit(planned)) = plan(&write, &Known::default(), moment) else {
-            panic!("a guess")
-        };
-        assert!(model.commit(&planned.commit).is_empty());
-        model.index = at.index.0;
-        for later in [Operation::Set(file("3")), Operation::Delete(Removal::default())] {
-            model.write("/a", later).unwrap();
-            let found = Aftermath::Found(model.item(&k("/a")).unwrap());
-            let event = planned.event(&found, START).unwrap();
-            assert_eq!((event.action, event.node.modified), (action, at.index));
-            assert_eq!(event.node.value, value.map(Value::from), "{action:?}");
-            let made = event.node.created;
-            assert!(made <= at.index, "{action:?}: created {made} after {}", at.index);
-            assert!(keeps_created || made == at.index, "{action:?}: {made}, not {created}");
-            assert_eq!(event.prev_node, None, "it is not known any more");
-        }
-    }
 }

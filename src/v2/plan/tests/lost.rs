@@ -88,3 +88,39 @@ fn a_removal_shows_what_it_removed_and_nothing_that_came_since() {
         }
     }
 }
+
+/// Another gateway wrote the key again before it was found out that this write had happened: the
+/// answer shows what this one did.
+#[test]
+fn what_was_written_over_since_is_shown_as_it_was_written() {
+    let compare = || if_value("1");
+    for (operation, action, value, keeps_created) in [
+        (Operation::Set(file("2")), Action::Set, Some("2"), false),
+        (Operation::Update(file("2")), Action::Update, Some("2"), true),
+        (Operation::CompareAndSwap(file("2"), compare()), Action::CompareAndSwap, Some("2"), true),
+        (Operation::CompareAndDelete(compare()), Action::CompareAndDelete, None, true),
+    ] {
+        let mut model = Model::new();
+        model.write("/a", Operation::Set(file("1"))).unwrap();
+        let created = model.item(&k("/a")).unwrap().created;
+        let at = id(model.index + 1);
+        let moment = Moment { now: START, id: at, capacity: CAPACITY };
+        let write = Write { key: k("/a"), operation };
+        let Ok(Step::Commit(planned)) = plan(&write, &Known::default(), moment) else {
+            panic!("a guess")
+        };
+        assert!(model.commit(&planned.commit).is_empty());
+        model.index = at.index.0;
+        for later in [Operation::Set(file("3")), Operation::Delete(Removal::default())] {
+            model.write("/a", later).unwrap();
+            let found = Aftermath::Found(model.item(&k("/a")).unwrap());
+            let event = planned.event(&found, START).unwrap();
+            assert_eq!((event.action, event.node.modified), (action, at.index));
+            assert_eq!(event.node.value, value.map(Value::from), "{action:?}");
+            let made = event.node.created;
+            assert!(made <= at.index, "{action:?}: created {made} after {}", at.index);
+            assert!(keeps_created || made == at.index, "{action:?}: {made}, not {created}");
+            assert_eq!(event.prev_node, None, "it is not known any more");
+        }
+    }
+}
