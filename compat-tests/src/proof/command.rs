@@ -11,6 +11,9 @@ const USAGE: &str = "proof [--target dynoxide|ministack|dynamodb-local]... [--se
 /// How long the short run takes on one engine, about.
 const SHORT_MINUTES: u64 = 4;
 
+/// How many lines of a violation's beginning and end are printed again after the table.
+const LINES_IN_SHORT: usize = 12;
+
 /// What was asked for.
 struct Asked {
     engines: Vec<Target>,
@@ -39,21 +42,15 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
             let began = Instant::now();
             let rows = scenario(&setting).unwrap_or_else(|problem| vec![not_run(name, problem)]);
             eprintln!("{} {name}: {} s", engine.name(), began.elapsed().as_secs());
-            for row in &rows {
-                for violation in &row.violations {
-                    println!(
-                        "\nVIOLATION on {} (seed {}), {}, fault {}:\n  {violation}",
-                        engine.name(),
-                        asked.seed,
-                        row.workload,
-                        row.fault
-                    );
-                }
-            }
-            table.extend(rows.into_iter().map(|row| (*engine, row)));
+            let rows = rows.into_iter().map(|row| (*engine, row));
+            let begin = table.len();
+            table.extend(rows);
+            print_violations(&table[begin..], asked.seed, usize::MAX);
         }
     }
     print_table(&table);
+    // Again, in short: who only sees the end of a log sees what it is about.
+    print_violations(&table, asked.seed, LINES_IN_SHORT);
     let bad = table.iter().filter(|(_, row)| !row.violations.is_empty()).count();
     println!("\nproof: {} rows, {bad} with violations, seed {}", table.len(), asked.seed);
     if bad == 0 && !table.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -62,6 +59,25 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 fn not_run(name: &str, problem: String) -> Row {
     let violations = vec![format!("it could not run: {problem}")];
     Row { workload: name.to_owned(), fault: "-".to_owned(), violations, ..Row::default() }
+}
+
+/// Each with at most so many lines from its beginning, and as many from its end.
+fn print_violations(table: &[(Target, Row)], seed: u64, lines: usize) {
+    for (engine, row) in table {
+        for violation in &row.violations {
+            let (engine, Row { workload, fault, .. }) = (engine.name(), row);
+            println!("\nVIOLATION on {engine} (seed {seed}), {workload}, fault {fault}:");
+            let all: Vec<&str> = violation.lines().collect();
+            let left_out = all.len().saturating_sub(lines.saturating_mul(2));
+            for (number, line) in all.iter().enumerate() {
+                match number.checked_sub(lines) {
+                    Some(0) if left_out > 0 => println!("  ... {left_out} lines, see above ..."),
+                    Some(after) if after < left_out => {}
+                    Some(_) | None => println!("  {line}"),
+                }
+            }
+        }
+    }
 }
 
 fn print_table(table: &[(Target, Row)]) {

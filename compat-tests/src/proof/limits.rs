@@ -4,11 +4,11 @@
 use std::thread;
 
 use super::overload::peak_mib;
-use super::{Budget, Row, Setting};
+use super::{Row, Setting};
 use crate::dynamodb::plant::Tree;
 use crate::engine::{Engine, new_table};
 use crate::http::{Answer, Connection, Request};
-use crate::server::Server;
+use crate::server::{Server, Target};
 
 /// The longest key, in bytes.
 const KEY_BYTES: usize = 1011;
@@ -24,6 +24,9 @@ const FILES: u64 = 10_000;
 
 /// How many list it all at once.
 const LISTERS: usize = 16;
+
+/// How often a listing is asked for alone.
+const ATTEMPTS: usize = 3;
 
 /// What the gateway may take at its peak while they do.
 const MOST_MIB: u64 = 768;
@@ -47,32 +50,36 @@ pub fn around(setting: &Setting) -> Result<Vec<Row>, String> {
         let what = format!("{} of {line} bytes and a body of {body}", request.method);
         sizes.violations.extend(judge(&what, told, status, &says));
     }
-    // 100,000 nodes take too long to make for the short run.
-    let dirs = match setting.budget {
-        Budget::Short => 1,
-        Budget::Times(_) => 10,
-    };
+    drop(gateway);
+    // Where a page of so large a table takes an engine longer than a gateway waits for a call, a
+    // smaller one has to do.
+    let dirs = if setting.engine == Target::Ministack { 1 } else { 10 };
     let (top, name) = ("large".to_owned(), "tree".to_owned());
     let tree = Tree { top, name, dirs, files: FILES };
-    tree.plant(engine.address(), &table)?;
+    tree.plant_without_stream(engine.address(), &table)?;
+    let gateway = Server::gateway(engine.target(), &table, &engine.url(), &[])?;
     let nodes = usize::try_from(dirs * FILES).map_err(|error| error.to_string())?;
-    let mut listings = row(&format!("{LISTERS} recursive listings of {nodes} nodes at once"));
-    listings.operations = dirs * FILES;
-    let listers: Vec<Vec<String>> = thread::scope(|scope| {
+    let mut listing = row(&format!("a recursive listing of {nodes} nodes"));
+    listing.operations = dirs * FILES + 1;
+    // A machine may be so busy that one is not answered in time.
+    let mut alone = (0..ATTEMPTS).map(|_| list(gateway.address(), nodes));
+    if !alone.any(|told| told == Ok(Listed::Whole)) {
+        listing.violations.push("it was not answered whole".to_owned());
+    }
+    let mut at_once = row(&format!("{LISTERS} of them at once, each answered or refused clearly"));
+    at_once.operations = LISTERS as u64;
+    let listers: Vec<Result<Listed, String>> = thread::scope(|scope| {
         let list = || list(gateway.address(), nodes);
         let listers: Vec<_> = (0..LISTERS).map(|_| scope.spawn(list)).collect();
-        listers.into_iter().filter_map(|lister| lister.join().ok()).collect()
+        let ended = listers.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|told| told.unwrap_or_else(|_| Err("a lister panicked".to_owned()))).collect()
     });
-    listings.operations += listers.len() as u64;
-    if listers.len() < LISTERS {
-        listings.violations.push("a lister panicked".to_owned());
-    }
-    listings.violations.extend(listers.into_iter().flatten());
+    at_once.violations.extend(listers.into_iter().filter_map(Result::err));
     match peak_mib(&gateway) {
         Some(peak) if peak <= MOST_MIB => {}
-        peak => listings.violations.push(format!("at its peak it took {peak:?} MiB")),
+        peak => at_once.violations.push(format!("at its peak it took {peak:?} MiB")),
     }
-    Ok(vec![sizes, listings])
+    Ok(vec![sizes, listing, at_once])
 }
 
 fn row(workload: &str) -> Row {
@@ -124,22 +131,27 @@ fn judge(what: &str, told: std::io::Result<Answer>, status: u16, says: &str) -> 
     }
 }
 
-/// Lists it all, and counts. A refusal because others list is a clear error, too.
-fn list(address: &str, nodes: usize) -> Vec<String> {
+/// What a listing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    /// Every node was told.
+    Whole,
+    /// There was no room for it beside the others, and the error says so.
+    Refused,
+}
+
+/// Lists it all, and counts.
+fn list(address: &str, nodes: usize) -> Result<Listed, String> {
     let request = Request::new("GET", "/v2/keys/large?recursive=true");
     let told = Connection::open(address).and_then(|mut connection| connection.send(&request));
-    match told {
-        Ok(answer) if answer.status() == 200 => {
+    let answer = told.map_err(|error| format!("a listing: {error}"))?;
+    match answer.status() {
+        200 => {
             let found = answer.text().matches("\"value\":").count();
-            if found == nodes {
-                Vec::new()
-            } else {
-                vec![format!("{found} of {nodes} nodes are listed")]
-            }
+            let is_whole = found == nodes;
+            is_whole.then_some(Listed::Whole).ok_or(format!("{found} of {nodes} nodes are listed"))
         }
-        Ok(answer) if answer.status() == 500 && answer.text().contains("\"errorCode\":300") => {
-            Vec::new()
-        }
-        other => judge("a listing", other, 200, "").into_iter().collect(),
+        500 if answer.text().contains("\"errorCode\":300") => Ok(Listed::Refused),
+        _ => Err(format!("a listing: {}", answer.describe())),
     }
 }
