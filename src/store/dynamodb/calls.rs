@@ -246,7 +246,7 @@ where
             Err(failure) => failure,
         };
         match failure.fate {
-            Fate::Passing | Fate::UnderWay | Fate::Unknown => {
+            Fate::Passing | Fate::Unknown => {
                 if !patience.pause().await {
                     return Err(StoreError::Unavailable(failure.why));
                 }

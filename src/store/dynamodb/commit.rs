@@ -15,12 +15,12 @@
 //! conflict, throttle, connection refused              did not happen: again, after a pause
 //! not allowed, no such table                          did not happen: Unavailable
 //! too many calls are under way: not sent              did not happen: Busy
-//! the same transaction is under way                   again, after a pause; then Indeterminate
+//! the same transaction is under way                   Indeterminate
 //! anything else: timeout, broken connection, 5xx      Indeterminate
 //! ```
 //!
-//! Invariant: a call is repeated here only where it certainly did not happen, or where its token
-//! makes the repetition harmless.
+//! Invariant: a call is repeated here only where it certainly did not happen. What follows an attempt
+//! that may still apply is for who finds out its outcome: a refusal then proves nothing yet.
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -49,7 +49,6 @@ impl DynamoDbStore {
     /// Carries out a commit: repeats what did not happen, and only that, until the time is over.
     pub(super) async fn carry_out(&self, commit: &Commit) -> Result<Committed, StoreError> {
         let mut patience = Patience::new(self.timing.commit);
-        let mut under_way = false;
         loop {
             let Failure { fate, why } = match self.try_once(commit).await {
                 Ok(committed) => return Ok(committed),
@@ -57,8 +56,7 @@ impl DynamoDbStore {
             };
             tracing::debug!(index = commit.id.index.0, ?fate, why, "a commit has no result");
             match fate {
-                Fate::Passing | Fate::UnderWay => {
-                    under_way |= fate == Fate::UnderWay;
+                Fate::Passing => {
                     if patience.pause().await {
                         continue;
                     }
@@ -68,10 +66,7 @@ impl DynamoDbStore {
             return Err(match fate {
                 Fate::TooLarge => StoreError::TooLarge(why),
                 Fate::Invalid => StoreError::Corrupt(why),
-                Fate::Unknown | Fate::UnderWay => StoreError::Indeterminate(why),
-                Fate::Passing | Fate::Crowded | Fate::Lasting if under_way => {
-                    StoreError::Indeterminate(why)
-                }
+                Fate::Unknown => StoreError::Indeterminate(why),
                 Fate::Crowded => StoreError::Busy,
                 Fate::Passing | Fate::Lasting => StoreError::Unavailable(why),
             });

@@ -23,9 +23,7 @@ pub(super) enum Fate {
     TooLarge,
     /// It did not happen, and cannot: DynamoDB does not take the request as it is.
     Invalid,
-    /// The same transaction is under way from an earlier attempt.
-    UnderWay,
-    /// It may have happened.
+    /// It may have happened, or the same is under way from an earlier attempt.
     Unknown,
 }
 
@@ -88,7 +86,7 @@ fn fate_of(code: &str, message: &str) -> Fate {
         | "TransactionConflictException"
         | "ReplicatedWriteConflictException"
         | "ResourceInUseException" => Fate::Passing,
-        "TransactionInProgressException" => Fate::UnderWay,
+        "TransactionInProgressException" => Fate::Unknown,
         "ItemCollectionSizeLimitExceededException" => Fate::TooLarge,
         "ValidationException" => invalid(message),
         "SerializationException" | "IdempotentParameterMismatchException" => Fate::Invalid,
@@ -151,7 +149,7 @@ mod tests {
         for (code, message, fate) in [
             ("ThrottlingException", "", Fate::Passing),
             ("TransactionConflictException", "", Fate::Passing),
-            ("TransactionInProgressException", "", Fate::UnderWay),
+            ("TransactionInProgressException", "", Fate::Unknown),
             ("AccessDeniedException", "", Fate::Lasting),
             (
                 "ValidationException",

@@ -82,15 +82,9 @@ where
         ("ExpiredIteratorException", _) => Trouble::Expired,
         ("TrimmedDataAccessException" | "ResourceNotFoundException", _) => Trouble::Lost(why),
         (_, Fate::Passing) => Trouble::Throttled(why),
-        (
-            _,
-            Fate::Lasting
-            | Fate::TooLarge
-            | Fate::Invalid
-            | Fate::UnderWay
-            | Fate::Crowded
-            | Fate::Unknown,
-        ) => Trouble::Passing(why),
+        (_, Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Crowded | Fate::Unknown) => {
+            Trouble::Passing(why)
+        }
     }
 }
 
