@@ -3,7 +3,7 @@
 //! Not here: the asking ([`crate::commands::healthcheck`]). Invariant: with the environment of the
 //! server it needs no flag, and it asks this machine and no other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use clap::Args;
@@ -14,7 +14,7 @@ use super::{Mistakes, urls};
 
 #[derive(Debug, Args)]
 pub(super) struct HealthFlags {
-    /// Where the server listens, as it was told itself; the first of them is asked.
+    /// Where the server listens, as it was told itself; the first that is http is asked.
     #[arg(long, env = "ETCDYNAMO_LISTEN_CLIENT_URLS", value_name = "URLS")]
     #[arg(default_value = "http://127.0.0.1:2379")]
     listen_client_urls: String,
@@ -67,13 +67,13 @@ struct Place {
     port: u16,
 }
 
-/// Where the first of these is reached from this machine.
+/// Where the first of these that is http is reached from this machine.
 fn place(listed: &str) -> Result<Place, String> {
-    let text = urls::list(listed).next().ok_or("names no URL")?;
-    let url = Url::parse(text).map_err(|error| format!("'{text}' is no URL: {error}"))?;
-    if url.scheme() != "http" {
-        return Err(format!("'{text}': only http can be asked"));
-    }
+    let parse = |text| Url::parse(text).map_err(|error| format!("'{text}' is no URL: {error}"));
+    let parsed = urls::list(listed).map(|text| parse(text).map(|url| (text, url)));
+    let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
+    let plain = parsed.into_iter().find(|(_, url)| url.scheme() == "http");
+    let (text, url) = plain.ok_or("names no URL of http, the only kind that can be asked")?;
     let host = match url.host() {
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(address)) => near(address.into()).to_string(),
@@ -89,8 +89,8 @@ fn place(listed: &str) -> Result<Place, String> {
 /// What listens on every address of this machine listens on this one.
 fn near(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V4(address) if address.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
-        address => address,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }

@@ -256,6 +256,7 @@ fn a_health_check_asks_this_machine() {
         ("http://0.0.0.0:2379", ("127.0.0.1", 2379)),
         ("http://[::]:4001,http://10.0.0.1:1", ("::1", 4001)),
         ("http://localhost:80", ("localhost", 80)),
+        ("https://0.0.0.0:2379, http://127.0.0.1:2381", ("127.0.0.1", 2381)),
     ] {
         let HealthCheck { host, port, .. } = check(&["--listen-client-urls", urls]);
         assert_eq!((host.as_str(), port), place, "{urls}");
