@@ -127,7 +127,7 @@ impl Server {
         if target.is_dynamodb() {
             let engine = Engine::start(target)?;
             let endpoint = Proxy::start(engine.address(), 0).map_err(|error| error.to_string())?;
-            endpoint.guard(Guard::new(&["create-table", "serve"], &server.table, "default")?);
+            endpoint.guard(Guard::of_gateway(&server.table)?);
             server.arguments = table_arguments(&server.table, &endpoint.url());
             server.arguments.push("--create-table".to_owned());
             server.engine = Some(engine);

@@ -70,6 +70,14 @@ impl Guard {
         Ok(Self { table: table.to_owned(), policies, used, denied })
     }
 
+    /// One for a gateway that makes its table and has the keyspace that it has by default.
+    ///
+    /// # Errors
+    /// As [`Guard::new`].
+    pub fn of_gateway(table: &str) -> Result<Self, String> {
+        Self::new(&["create-table", "serve"], table, "default")
+    }
+
     /// Whether a call may pass.
     pub(crate) fn allows(&mut self, call: &Call) -> bool {
         let needs = needs(call, &self.table);
@@ -93,6 +101,12 @@ impl Guard {
     #[must_use]
     pub fn denied(&self) -> Vec<String> {
         self.denied.iter().cloned().collect()
+    }
+
+    /// The same as violations, each a line.
+    pub fn violations(&self) -> impl Iterator<Item = String> + use<> {
+        let denied = self.denied().into_iter();
+        denied.map(|need| format!("no policy of deploy/iam allows what a gateway did: {need}"))
     }
 
     /// The entries of the policies that nothing needed: `<policy> <action>`.

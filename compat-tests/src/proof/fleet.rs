@@ -58,7 +58,7 @@ impl Fleet {
         for (ahead, number) in ahead_s.into_iter().zip(0_u64..) {
             let proxy = Proxy::start(engine.address(), seed.wrapping_add(number))
                 .map_err(|error| format!("no endpoint: {error}"))?;
-            proxy.guard(Guard::new(&["create-table", "serve"], &table, "default")?);
+            proxy.guard(Guard::of_gateway(&table)?);
             let clock = clock(ahead)?;
             gateways.push(Server::gateway_in(
                 &clock,
@@ -141,8 +141,7 @@ impl Fleet {
             found.as_ref().is_ok_and(Vec::is_empty).then_some(())
         });
         let guards = self.proxies.iter().filter_map(Proxy::guarded);
-        let denied = guards.flat_map(|guard| guard.denied());
-        let denied = denied.map(|need| format!("no policy of deploy/iam allows it: {need}"));
+        let denied = guards.flat_map(|guard| guard.violations());
         found.map(|found| found.into_iter().chain(denied).collect())
     }
 }
