@@ -66,6 +66,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("units.rs", &["crate::", "hyper", "aws_", "fjall", "std::time"]),
     ("config", &["hyper", "aws_", "fjall", "crate::store", "crate::keyspace", "crate::v2http"]),
     ("telemetry.rs", &["hyper", "aws_", "crate::store", "crate::keyspace"]),
+    ("commands/", &["hyper", "aws_", "fjall", "crate::app", "crate::store", "crate::keyspace"]),
     ("app.rs", &["hyper", "aws_", "fjall"]),
     ("main.rs", &["hyper", "aws_", "fjall"]),
 ];

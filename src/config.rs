@@ -4,20 +4,23 @@
 //! is meant by it, with every default filled in. All mistakes are told at once, by flag name.
 //! Nothing else reads the environment, and only `app` reads the configuration.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 use tracing::Level;
 
 use crate::telemetry::LogFormat;
 
+mod commands;
+mod health;
 mod typed;
 mod urls;
 mod watch;
+pub use commands::Asked;
+pub use health::HealthCheck;
 use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
 use watch::WatchFlags;
@@ -26,9 +29,8 @@ pub use watch::{WatchConfig, WatchKind};
 /// The exit code of a configuration that makes no sense (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
 
-/// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
-#[derive(Debug, Parser)]
-#[command(name = "etcdynamo", version)]
+// What is said of the program itself is said in `commands`.
+#[derive(Debug, Args)]
 struct Flags {
     /// Where clients connect to, comma-separated. Port 0 takes a free one.
     #[arg(long, env = "ETCDYNAMO_LISTEN_CLIENT_URLS", value_name = "URLS")]
@@ -219,17 +221,6 @@ pub struct NoConfig {
 }
 
 impl Config {
-    /// The configuration by this command line and the environment.
-    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Config, NoConfig> {
-        let flags = Flags::try_parse_from(args).map_err(|error| NoConfig {
-            text: error.render().to_string(),
-            exit_code: if error.use_stderr() { EXIT_USAGE } else { 0 },
-        })?;
-        flags
-            .meaning()
-            .map_err(|mistakes| NoConfig { text: mistakes.to_string(), exit_code: EXIT_USAGE })
-    }
-
     /// The URLs to advertise when these addresses are listened on, in the order of `listen`.
     pub fn advertised(&self, bound: &[SocketAddr]) -> Vec<String> {
         if self.advertise.is_empty() {

@@ -6,6 +6,7 @@
 //! main -> app -> v2http -> keyspace -> store (trait) -> v2
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
+//! main -> commands -> v2http      what the program does beside serving
 //! leaves that anyone may use: clock, metrics, shutdown, units
 //! ```
 //!
@@ -44,6 +45,7 @@
 
 pub mod app;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod keyspace;
 pub mod metrics;

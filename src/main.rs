@@ -1,31 +1,45 @@
-//! The etcdynamo program: configuration, log, server, exit code.
+//! The etcdynamo program: what is asked for, log, server or command, exit code.
 
 use std::env;
 use std::process::ExitCode;
 
-use etcdynamo::app;
-use etcdynamo::config::{Config, NoConfig};
-use etcdynamo::telemetry;
+use etcdynamo::config::{Asked, Config, NoConfig};
+use etcdynamo::{app, commands, telemetry};
 
 /// Requests are many small allocations on several threads, which it does faster than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The server could not start.
+/// The server could not start, or what was asked for is not so.
 const EXIT_FAILED: u8 = 1;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = match Config::from_args(env::args_os()) {
-        Ok(config) => config,
-        Err(instead) => return explain(&instead),
-    };
+    match Asked::from_args(env::args_os()) {
+        Ok(Asked::Serve(config)) => serve(*config).await,
+        Ok(Asked::HealthCheck(check)) => tell(commands::healthcheck::run(&check).await),
+        Err(instead) => explain(&instead),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
     let set_log_level = match telemetry::start(config.log_format, config.log_level) {
         Ok(set_log_level) => set_log_level,
         Err(error) => return fail(&error),
     };
     match app::run(config, set_log_level).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// How a command went, in one line.
+fn tell<E: std::error::Error>(result: Result<String, E>) -> ExitCode {
+    match result {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(&error),
     }
 }

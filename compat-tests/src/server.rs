@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::dynamodb::policy::Guard;
+use crate::dynamodb::proxy::Proxy;
 use crate::engine::{Engine, new_table};
 use crate::http::{Client, Request};
 use crate::process::{Process, free_port, listening_line, program, wait_until};
@@ -101,6 +103,8 @@ pub struct Server {
     /// Variables of its environment beside those that are inherited.
     environment: Vec<(String, String)>,
     engine: Option<Engine>,
+    /// Stands between the engine and all gateways on it, and lets pass what the IAM policies allow.
+    endpoint: Option<Proxy>,
     gateway: Option<Process>,
     directory: TempDir,
 }
@@ -122,15 +126,20 @@ impl Server {
         let mut server = Self::new(target, new_table())?;
         if target.is_dynamodb() {
             let engine = Engine::start(target)?;
-            server.arguments = table_arguments(&server.table, &engine.url());
+            let endpoint = Proxy::start(engine.address(), 0).map_err(|error| error.to_string())?;
+            endpoint.guard(Guard::of_gateway(&server.table)?);
+            server.arguments = table_arguments(&server.table, &endpoint.url());
+            server.arguments.push("--create-table".to_owned());
             server.engine = Some(engine);
+            server.endpoint = Some(endpoint);
         }
         server.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         server.start_gateway()?;
         Ok(server)
     }
 
-    /// A gateway alone, on this table behind this endpoint, with more flags if there are any.
+    /// A gateway alone, on this table behind this endpoint, with more flags if there are any. It
+    /// makes the table where there is none.
     ///
     /// # Errors
     /// Why it did not become ready, with what it wrote to its standard error.
@@ -157,6 +166,24 @@ impl Server {
         let mut gateway = Self::new(target, table.to_owned())?;
         gateway.environment = environment.to_vec();
         gateway.arguments = table_arguments(table, endpoint);
+        gateway.arguments.push("--create-table".to_owned());
+        gateway.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        gateway.start_gateway()?;
+        Ok(gateway)
+    }
+
+    /// A gateway alone on a table that is there already.
+    ///
+    /// # Errors
+    /// Why it did not become ready, with what it wrote to its standard error.
+    pub fn gateway_on(
+        target: Target,
+        table: &str,
+        endpoint: &str,
+        flags: &[&str],
+    ) -> Result<Self, String> {
+        let mut gateway = Self::new(target, table.to_owned())?;
+        gateway.arguments = table_arguments(table, endpoint);
         gateway.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         gateway.start_gateway()?;
         Ok(gateway)
@@ -173,6 +200,7 @@ impl Server {
             arguments: vec!["--data-dir".to_owned(), data_dir],
             environment: Vec::new(),
             engine: None,
+            endpoint: None,
             gateway: None,
             directory,
         })
@@ -338,8 +366,7 @@ pub fn etcdynamo() -> Command {
 }
 
 fn table_arguments(table: &str, endpoint: &str) -> Vec<String> {
-    let words =
-        ["--table", table, "--create-table", "--region", "us-east-1", "--endpoint-url", endpoint];
+    let words = ["--table", table, "--region", "us-east-1", "--endpoint-url", endpoint];
     words.map(str::to_owned).to_vec()
 }
 

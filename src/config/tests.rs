@@ -1,10 +1,18 @@
 //! Command lines, what is meant by them, and what is said of those that make no sense.
 
+use std::ffi::OsString;
+
 use super::*;
 
 fn config(args: &[&str]) -> Result<Config, NoConfig> {
-    let args = ["etcdynamo"].iter().chain(args).map(OsString::from);
-    Config::from_args(args)
+    match asked(args)? {
+        Asked::Serve(config) => Ok(*config),
+        Asked::HealthCheck(check) => panic!("{args:?} are asked for {check:?}"),
+    }
+}
+
+fn asked(args: &[&str]) -> Result<Asked, NoConfig> {
+    Asked::from_args(["etcdynamo"].iter().chain(args).map(OsString::from))
 }
 
 fn good(args: &[&str]) -> Config {
@@ -228,9 +236,42 @@ fn what_cannot_be_parsed_is_a_mistake_too_but_help_is_not() {
 #[test]
 fn every_flag_is_an_environment_variable_of_its_name() {
     use clap::CommandFactory as _;
-    for arg in Flags::command().get_arguments() {
+    for arg in commands::CommandLine::command().get_arguments() {
         let Some(long) = arg.get_long() else { continue };
         let variable = format!("ETCDYNAMO_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+    }
+}
+
+#[test]
+fn a_health_check_asks_this_machine() {
+    let check = |args: &[&str]| match asked(&[&["healthcheck"], args].concat()) {
+        Ok(Asked::HealthCheck(check)) => check,
+        other => panic!("{args:?}: {other:?}"),
+    };
+    let HealthCheck { host, port, path, timeout } = check(&[]);
+    assert_eq!((host.as_str(), port, path.as_str()), ("127.0.0.1", 2379, "/livez"));
+    assert_eq!(timeout, Duration::from_secs(2));
+    for (urls, place) in [
+        ("http://0.0.0.0:2379", ("127.0.0.1", 2379)),
+        ("http://[::]:4001,http://10.0.0.1:1", ("::1", 4001)),
+        ("http://localhost:80", ("localhost", 80)),
+        ("https://0.0.0.0:2379, http://127.0.0.1:2381", ("127.0.0.1", 2381)),
+    ] {
+        let HealthCheck { host, port, .. } = check(&["--listen-client-urls", urls]);
+        assert_eq!((host.as_str(), port), place, "{urls}");
+    }
+}
+
+#[test]
+fn a_health_check_has_flags_of_its_own_and_none_of_the_servers() {
+    let wrong = ["--listen-client-urls", "http://[::]:0", "--path", "livez", "--timeout-ms", "0"];
+    let told = mistakes(&[&["healthcheck"], &wrong[..]].concat());
+    for (mistake, flag) in told.iter().zip(["--listen-client-urls", "--path", "--timeout-ms"]) {
+        assert!(mistake.starts_with(flag), "{mistake}");
+    }
+    assert_eq!(told.len(), 3);
+    for args in [["healthcheck", "--create-table"], ["--create-table", "healthcheck"]] {
+        assert_eq!(asked(&args).expect_err("a mistake").exit_code, EXIT_USAGE, "{args:?}");
     }
 }

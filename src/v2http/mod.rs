@@ -18,6 +18,7 @@ mod linger;
 mod media_type;
 mod params;
 mod path;
+pub mod probe;
 mod reply;
 mod route;
 mod server;

@@ -92,6 +92,8 @@ async fn dispatch<K: Keys>(
         b"/v2/stats/store" => stats::serve_store(api, method),
         b"/version" => admin::serve_version(method),
         b"/health" => admin::serve_health(api, method).await,
+        // Whoever is heard has swept already, and who drains does not listen.
+        b"/livez" | b"/readyz" => reply::text(StatusCode::OK, "ok\n"),
         b"/metrics" => admin::serve_metrics(),
         b"/config/local/log" => admin::serve_log_level(api, request).await,
         path => match path.strip_prefix(b"/v2/auth/") {

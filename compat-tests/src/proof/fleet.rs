@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::model::Clocks;
 use crate::dynamodb::fault::Odds;
+use crate::dynamodb::policy::Guard;
 use crate::dynamodb::proxy::Proxy;
 use crate::dynamodb::table;
 use crate::engine::{Engine, new_table};
@@ -57,6 +58,7 @@ impl Fleet {
         for (ahead, number) in ahead_s.into_iter().zip(0_u64..) {
             let proxy = Proxy::start(engine.address(), seed.wrapping_add(number))
                 .map_err(|error| format!("no endpoint: {error}"))?;
+            proxy.guard(Guard::of_gateway(&table)?);
             let clock = clock(ahead)?;
             gateways.push(Server::gateway_in(
                 &clock,
@@ -127,7 +129,8 @@ impl Fleet {
         self.gateways.iter().map(of).sum()
     }
 
-    /// What is wrong with the table when all has come to rest, which it has to in time.
+    /// What is wrong with the table when all has come to rest, which it has to in time; and what the
+    /// gateways asked for that they may not do.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -137,7 +140,9 @@ impl Fleet {
             found = table::violations(self.engine.address(), &self.table, true);
             found.as_ref().is_ok_and(Vec::is_empty).then_some(())
         });
-        found
+        let guards = self.proxies.iter().filter_map(Proxy::guarded);
+        let denied = guards.flat_map(|guard| guard.violations());
+        found.map(|found| found.into_iter().chain(denied).collect())
     }
 }
 

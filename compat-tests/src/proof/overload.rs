@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::fleet::DEADLINE;
 use super::{Row, Setting};
 use crate::dynamodb::fault::{Fault, Odds};
+use crate::dynamodb::policy::Guard;
 use crate::dynamodb::proxy::Proxy;
 use crate::engine::{Engine, new_table};
 use crate::http::{Answer, Connection, Request};
@@ -50,6 +51,7 @@ pub fn sustained(setting: &Setting) -> Result<Vec<Row>, String> {
     let (engine, table) = (Engine::start(setting.engine)?, new_table());
     let proxy = Proxy::start(engine.address(), setting.seed)
         .map_err(|error| format!("no endpoint: {error}"))?;
+    proxy.guard(Guard::of_gateway(&table)?);
     let gateway = Server::gateway(engine.target(), &table, &proxy.url(), &[])?;
     put(gateway.address(), "/v2/keys/first")?;
     proxy.set(Odds::only(Fault::Slow, 1.0));
@@ -69,6 +71,7 @@ pub fn sustained(setting: &Setting) -> Result<Vec<Row>, String> {
     if seen.acknowledged.is_empty() {
         seen.violations.push("not one write went through".to_owned());
     }
+    seen.violations.extend(proxy.guarded().iter().flat_map(Guard::violations));
     let address = gateway.address();
     if wait::until(RECOVERY, || put(address, "/v2/keys/after").ok()).is_none() {
         seen.violations.push(format!("it does not recover within {RECOVERY:?}"));

@@ -32,6 +32,10 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
     if target == Target::Embedded {
         cases.push(Case::alone("a data directory has one user", one_user));
         cases.push(Case::new("wrong flags are all named at once", wrong_flags));
+        cases.push(Case::alone(
+            "healthcheck tells a server that lives from one that does not",
+            health_check,
+        ));
     }
     if target.is_etcdynamo() && target != Target::Url {
         cases.push(Case::alone("SIGTERM ends it with 0", sigterm));
@@ -242,6 +246,20 @@ fn one_user(context: &Context) -> Outcome {
         .send(&Request::new("PUT", "/v2/keys/still").form("value=1"))
         .map_err(|error| error.to_string())?;
     expect_status(&answer, 201)
+}
+
+fn health_check(context: &Context) -> Outcome {
+    let (mut server, _) = context.own_server()?;
+    let url = format!("http://{}", server.address());
+    let check = ["healthcheck", "--listen-client-urls", &url];
+    expect_equal("exit code", ends_with(&check)?.status.code(), Some(0))?;
+    let elsewhere = ends_with(&[&check[..], &["--path", "/v2/keys/none"]].concat())?;
+    expect_equal("exit code", elsewhere.status.code(), Some(1))?;
+    server.kill();
+    let gone = ends_with(&check)?;
+    expect_equal("exit code", gone.status.code(), Some(1))?;
+    let complaint = String::from_utf8_lossy(&gone.stderr).into_owned();
+    expect(complaint.contains(&url), || format!("it does not say whom it asked: {complaint}"))
 }
 
 fn wrong_flags(_: &Context) -> Outcome {

@@ -20,6 +20,7 @@ mod gateways;
 mod indexes;
 mod lifecycle;
 mod limits;
+mod policies;
 mod scripts;
 mod transport;
 mod watch;
@@ -92,6 +93,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("watch", watch::cases()));
     areas.push(("gateways", gateways::watch_cases(target)));
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
+    areas.push(("policies", policies::cases(target)));
     areas.push(("auth", auth_cases(target)));
     areas
 }

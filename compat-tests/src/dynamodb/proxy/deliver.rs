@@ -52,6 +52,10 @@ struct Sent {
 
 /// Carries a call out, whatever is to become of it.
 pub(super) async fn deliver(shared: Arc<Shared>, head: Parts, call: Call) -> Delivery {
+    let is_denied = shared.state().guard.as_mut().is_some_and(|guard| !guard.allows(&call));
+    if is_denied {
+        return Delivery::Reply(Reply::access_denied(&call));
+    }
     let sent = Sent { shared, head, call };
     if sent.call.kind == Kind::Other {
         return sent.forward().await;

@@ -36,6 +36,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::fault::{Counts, Odds};
+use super::policy::Guard;
 use hold::Arming;
 pub use hold::{Held, Hold, Moment};
 use memory::Memory;
@@ -73,6 +74,7 @@ struct State {
     memory: Memory,
     silent_until: Instant,
     armed: Option<Arming>,
+    guard: Option<Guard>,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Proxy {
             memory: Memory::default(),
             silent_until: now,
             armed: None,
+            guard: None,
         };
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -128,6 +131,17 @@ impl Proxy {
     #[must_use]
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// From now on, only what this guard allows is forwarded; the rest is denied, as IAM does.
+    pub fn guard(&self, guard: Guard) {
+        self.shared.state().guard = Some(guard);
+    }
+
+    /// The guard, with what it saw so far.
+    #[must_use]
+    pub fn guarded(&self) -> Option<Guard> {
+        self.shared.state().guard.clone()
     }
 
     /// From now on, faults come with these odds.

@@ -11,6 +11,8 @@ use super::call::Call;
 
 /// DynamoDB's name space for most exceptions.
 const DYNAMODB: &str = "com.amazonaws.dynamodb.v20120810";
+/// That of the front end which lets in.
+const FRONT_DOOR: &str = "com.amazon.coral.service";
 /// That of the front end which turns requests away.
 const FRONT: &str = "com.amazon.coral.availability";
 
@@ -70,6 +72,16 @@ impl Reply {
                 "The rate of requests for the shard is too high.",
             ),
         }
+    }
+
+    /// What no policy allows. (IAM names who was denied, and what, in the message.)
+    pub(crate) fn access_denied(call: &Call) -> Self {
+        let message = format!(
+            "User: arn:aws:sts::000000000000:assumed-role/etcdynamo/task is not authorized to \
+             perform what {} needs because no identity-based policy allows the action",
+            call.operation
+        );
+        Self::exception(FRONT_DOOR, "AccessDeniedException", &message)
     }
 
     /// An iterator of a stream that is too old.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::dynamodb::policy::Guard;
 use crate::dynamodb::proxy::Proxy;
 use crate::dynamodb::table;
 use crate::engine::{Engine, new_table};
@@ -34,7 +35,11 @@ impl Stage {
     pub(super) fn start(target: Target, seed: u64) -> Result<Self, String> {
         let engine = Engine::start(target)?;
         let table = new_table();
-        let proxy = |seed| Proxy::start(engine.address(), seed).map_err(|error| error.to_string());
+        let proxy = |seed| {
+            let proxy = Proxy::start(engine.address(), seed).map_err(|error| error.to_string())?;
+            proxy.guard(Guard::of_gateway(&table)?);
+            Ok::<_, String>(proxy)
+        };
         let (doomed_proxy, other_proxy) = (proxy(seed)?, proxy(seed.wrapping_add(1))?);
         let other = Server::gateway(target, &table, &other_proxy.url(), &[])?;
         let doomed = Server::gateway(target, &table, &doomed_proxy.url(), &[])?;
@@ -54,7 +59,8 @@ impl Stage {
         send(self.other.address(), request)
     }
 
-    /// What is wrong with the table, once all that was under way had the time to end.
+    /// What is wrong with the table, once all that was under way had the time to end; and what the
+    /// gateways asked for that they may not do.
     pub(super) fn violations(&self) -> Vec<String> {
         let mut last = Vec::new();
         let sound = wait::until(RECOVERY, || {
@@ -62,7 +68,9 @@ impl Stage {
                 .unwrap_or_else(|problem| vec![problem]);
             last.is_empty().then_some(())
         });
-        if sound.is_some() { Vec::new() } else { last }
+        let guards = [&self.doomed_proxy, &self.other_proxy].map(Proxy::guarded);
+        let denied = guards.iter().flatten().flat_map(Guard::violations);
+        if sound.is_some() { denied.collect() } else { last.into_iter().chain(denied).collect() }
     }
 
     /// How many outcomes the gateway that goes on had to find out so far.

@@ -1,0 +1,55 @@
+//! What the program is asked for: to serve, which needs no word, or one of its commands.
+//!
+//! Not here: what a command does ([`crate::commands`]). Invariant: `etcdynamo --flags` serves, as
+//! it always did; a command has flags of its own and takes none of the server's.
+
+use std::ffi::OsString;
+
+use clap::{Parser, Subcommand};
+
+use super::health::HealthFlags;
+use super::{Config, EXIT_USAGE, Flags, HealthCheck, Mistakes, NoConfig};
+
+/// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
+#[derive(Debug, Parser)]
+#[command(name = "etcdynamo", version, args_conflicts_with_subcommands = true)]
+pub(super) struct CommandLine {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask the server on this machine whether it lives; exit with 0 if it does, else with 1
+    Healthcheck(HealthFlags),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// To serve.
+    Serve(Box<Config>),
+    /// To ask a server on this machine whether it lives.
+    HealthCheck(HealthCheck),
+}
+
+impl Asked {
+    /// What this command line and the environment ask for.
+    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Asked, NoConfig> {
+        let line = CommandLine::try_parse_from(args).map_err(|error| NoConfig {
+            text: error.render().to_string(),
+            exit_code: if error.use_stderr() { EXIT_USAGE } else { 0 },
+        })?;
+        let asked = match line.command {
+            None => line.flags.meaning().map(|config| Asked::Serve(Box::new(config))),
+            Some(Command::Healthcheck(flags)) => flags.meaning().map(Asked::HealthCheck),
+        };
+        asked.map_err(|mistakes: Mistakes| NoConfig {
+            text: mistakes.to_string(),
+            exit_code: EXIT_USAGE,
+        })
+    }
+}
