@@ -14,22 +14,25 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
-use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig, WatchKind};
+use crate::config::{
+    Config, ReadConsistency, Scheme, StoreConfig, TableConfig, TlsConfig, TlsVersion, WatchKind,
+};
 use crate::keyspace::{self, Keys, Keyspace, Reach};
 use crate::metrics;
 use crate::shutdown::Shutdown;
 use crate::store::dynamodb::{DynamoDbConfig, DynamoDbStore, Meter, Timing};
 use crate::store::embedded::Embedded;
 use crate::store::{Consistency, Store};
+use crate::tls::{self, MinVersion, Tls};
 use crate::v2::EtcdIndex;
-use crate::v2http::{self, Cors, Drained, SetLogLevel};
+use crate::v2http::{self, Cors, Door, Drained, Listener, SetLogLevel};
 
 /// How far two gateways' clocks may be apart.
 const MAX_DRIFT_US: u64 = 5 * 60 * 1_000_000;
 
-/// How long a request's header may take, and how long a connection may be idle. Longer than the
-/// idle timeout of load balancers (60 s), which must be the first to close.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a connection may be idle. Longer than the idle timeout of load balancers (60 s), which
+/// must be the first to close.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the larger request bodies may take in memory together.
 const BODY_BUDGET_BYTES: usize = 128 << 20;
@@ -136,7 +139,7 @@ async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
 async fn serve<S: Store>(
     config: &Config,
     opened: Opened<S>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     set_log_level: SetLogLevel,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
@@ -191,31 +194,39 @@ async fn serve<S: Store>(
 async fn serve_keys<K: Keys>(
     config: &Config,
     keys: Arc<K>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     set_log_level: SetLogLevel,
     shutdown: Shutdown,
 ) -> Result<(), StartError> {
-    let bound: Vec<SocketAddr> =
-        listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    if let Some(hint) = config.hint(&bound) {
+    let bound = bound_at(&listeners, Door::Clients);
+    for hint in config.hints(&bound) {
         tracing::warn!("{hint}");
     }
+    let looks = listeners.iter().find_map(|listener| listener.tls.clone());
+    let looks = looks.map(|tls| tokio::spawn(async move { tls.keep_looking().await }));
     let client_urls = config.advertised(&bound);
     tracing::info!(?bound, ?client_urls, name = config.name, "serving");
-    announce(&bound).map_err(|error| StartError::new("cannot write to standard output", error))?;
+    announce(config, &listeners)
+        .map_err(|error| StartError::new("cannot write to standard output", error))?;
     let of_http = v2http::Config {
         name: config.name.clone(),
         client_urls,
         cors: config.cors.clone().map_or(Cors::Any, Cors::Origins),
         max_connections: config.max_connections,
         body_budget_bytes: BODY_BUDGET_BYTES,
-        header_timeout: HEADER_TIMEOUT,
+        header_timeout: config.client_limits.header_timeout,
+        idle_timeout: IDLE_TIMEOUT,
+        requests_per_second_per_client: config.client_limits.requests_per_second,
         request_timeout: config.request_timeout + ANSWER_SLACK,
         watch_timeout: config.watch.timeout,
         expose_request_units: config.expose_request_units,
         set_log_level,
     };
-    match v2http::serve(listeners, keys, of_http, shutdown).await {
+    let drained = v2http::serve(listeners, keys, of_http, shutdown).await;
+    if let Some(looks) = looks {
+        looks.abort();
+    }
+    match drained {
         Drained::Whole => tracing::info!("stopped"),
         Drained::Cut { connections, writes } => {
             tracing::warn!(connections, writes, "stopped with requests under way");
@@ -224,22 +235,55 @@ async fn serve_keys<K: Keys>(
     Ok(())
 }
 
-async fn listen(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+async fn listen(config: &Config) -> Result<Vec<Listener>, StartError> {
+    let tls = match &config.tls {
+        Some(tls) => Some(Arc::new(load_tls(tls)?)),
+        None => None,
+    };
     let mut listeners = Vec::new();
-    for url in &config.listen {
-        let bound = TcpListener::bind((url.host.as_str(), url.port)).await;
-        let what = format!("--listen-client-urls: cannot listen on {}:{}", url.host, url.port);
-        listeners.push(bound.map_err(|error| StartError::new(what, error))?);
+    for (flag, door, urls) in [
+        ("listen-client-urls", Door::Clients, &config.listen),
+        ("listen-metrics-urls", Door::Metrics, &config.listen_metrics),
+    ] {
+        for url in urls {
+            let bound = TcpListener::bind((url.host.as_str(), url.port)).await;
+            let what = format!("--{flag}: cannot listen on {}:{}", url.host, url.port);
+            let socket = bound.map_err(|error| StartError::new(what, error))?;
+            let tls = tls.clone().filter(|_| url.scheme == Scheme::Https);
+            listeners.push(Listener { socket, tls, door });
+        }
     }
     Ok(listeners)
 }
 
+fn load_tls(config: &TlsConfig) -> Result<Tls, StartError> {
+    let files = tls::Files {
+        cert: config.cert.clone(),
+        key: config.key.clone(),
+        client_ca: config.client_ca.clone(),
+        min_version: match config.min_version {
+            TlsVersion::Tls12 => MinVersion::Tls12,
+            TlsVersion::Tls13 => MinVersion::Tls13,
+        },
+    };
+    Tls::load(files).map_err(|error| StartError::new("cannot speak TLS", error))
+}
+
+/// The addresses of the listeners that serve this, in the order of their flag.
+fn bound_at(listeners: &[Listener], door: Door) -> Vec<SocketAddr> {
+    let listeners = listeners.iter().filter(|listener| listener.door == door);
+    listeners.filter_map(|listener| listener.socket.local_addr().ok()).collect()
+}
+
 /// The one line on standard output, for whoever started the program and waits for it.
-fn announce(bound: &[SocketAddr]) -> io::Result<()> {
+fn announce(config: &Config, listeners: &[Listener]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     write!(out, "listening on")?;
-    for address in bound {
-        write!(out, " http://{address}")?;
+    for (url, address) in config.listen.iter().zip(bound_at(listeners, Door::Clients)) {
+        write!(out, " {}", url.scheme.url(address))?;
+    }
+    for (url, address) in config.listen_metrics.iter().zip(bound_at(listeners, Door::Metrics)) {
+        write!(out, ", metrics on {}", url.scheme.url(address))?;
     }
     writeln!(out)?;
     out.flush()

@@ -65,6 +65,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("clock.rs", &["crate::store", "crate::keyspace", "crate::v2http", "hyper", "aws_"]),
     ("units.rs", &["crate::", "hyper", "aws_", "fjall", "std::time"]),
     ("config", &["hyper", "aws_", "fjall", "crate::store", "crate::keyspace", "crate::v2http"]),
+    (
+        "tls/",
+        &["hyper", "aws_", "crate::store", "crate::keyspace", "crate::v2http", "crate::config"],
+    ),
     ("telemetry.rs", &["hyper", "aws_", "crate::store", "crate::keyspace"]),
     ("commands/", &["hyper", "aws_", "fjall", "crate::app", "crate::store", "crate::keyspace"]),
     ("app.rs", &["hyper", "aws_", "fjall"]),

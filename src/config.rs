@@ -16,13 +16,19 @@ use crate::telemetry::LogFormat;
 
 mod commands;
 mod health;
+mod limits;
+mod tls;
 mod typed;
 mod urls;
 mod watch;
 pub use commands::Asked;
 pub use health::HealthCheck;
+pub use limits::ClientLimits;
+use limits::LimitFlags;
+pub use tls::{TlsConfig, TlsVersion};
+use tls::{TlsFlags, TlsMeaning};
 use typed::{Readable, Typed, one_of};
-pub use urls::ListenUrl;
+pub use urls::{ListenUrl, Scheme};
 use watch::WatchFlags;
 pub use watch::{WatchConfig, WatchKind};
 
@@ -82,6 +88,12 @@ struct Flags {
 
     #[command(flatten)]
     watch: WatchFlags,
+
+    #[command(flatten)]
+    tls: TlsFlags,
+
+    #[command(flatten)]
+    limits: LimitFlags,
 
     /// The origins that browsers may come from, comma-separated; * for any.
     #[arg(long, env = "ETCDYNAMO_CORS", value_name = "ORIGINS", default_value = "*")]
@@ -156,6 +168,14 @@ impl Readable for LogFormat {
 pub struct Config {
     /// Where to listen; at least one.
     pub listen: Vec<ListenUrl>,
+    /// Where to serve metrics beside.
+    pub listen_metrics: Vec<ListenUrl>,
+    /// What https listeners need.
+    pub tls: Option<TlsConfig>,
+    /// There are files of TLS, but no https listener.
+    tls_is_idle: bool,
+    /// What one client may ask for.
+    pub client_limits: ClientLimits,
     /// What to advertise; empty: where it listens.
     advertise: Vec<String>,
     /// The member's name.
@@ -224,21 +244,27 @@ impl Config {
     /// The URLs to advertise when these addresses are listened on, in the order of `listen`.
     pub fn advertised(&self, bound: &[SocketAddr]) -> Vec<String> {
         if self.advertise.is_empty() {
-            bound.iter().map(|address| format!("http://{address}")).collect()
+            let urls = self.listen.iter().zip(bound);
+            urls.map(|(url, address)| url.scheme.url(*address)).collect()
         } else {
             self.advertise.clone()
         }
     }
 
     /// What is allowed but hardly meant.
-    pub fn hint(&self, bound: &[SocketAddr]) -> Option<&'static str> {
+    pub fn hints(&self, bound: &[SocketAddr]) -> Vec<&'static str> {
         let is_anywhere = bound.iter().any(|address| address.ip().is_unspecified());
         let hidden = self.advertise.is_empty() && is_anywhere;
-        hidden.then_some(
+        let hidden = hidden.then_some(
             "clients are told to connect to an address that means every interface: set \
              --advertise-client-urls to URLs they can reach, or etcdctl and other clients that \
              ask for the members will not work from elsewhere",
-        )
+        );
+        let plain = self.tls_is_idle.then_some(
+            "--cert-file, --key-file and --trusted-ca-file are ignored, and clients are served \
+             without TLS: no URL of --listen-client-urls or --listen-metrics-urls is https",
+        );
+        hidden.into_iter().chain(plain).collect()
     }
 }
 
@@ -277,6 +303,8 @@ impl Flags {
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
         let watch = self.watch.meaning(&store, &mut mistakes);
+        let TlsMeaning { tls, metrics, is_idle } = self.tls.meaning(&listen, &mut mistakes);
+        let client_limits = self.limits.meaning(&mut mistakes);
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -307,6 +335,10 @@ impl Flags {
         let max_connections = max_connections.min(1 << 20);
         let config = Config {
             listen,
+            listen_metrics: metrics,
+            tls,
+            tls_is_idle: is_idle,
+            client_limits,
             advertise,
             name: self.name,
             store,

@@ -7,7 +7,7 @@
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
 //! main -> commands -> v2http      what the program does beside serving
-//! leaves that anyone may use: clock, metrics, shutdown, units
+//! leaves that anyone may use: clock, metrics, shutdown, tls, units
 //! ```
 //!
 //! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
@@ -17,6 +17,7 @@
 //! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
 //! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
+//! - [`tls`]: certificates from their files, and again when these change.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.
 //!
 //! # One request
@@ -52,6 +53,7 @@ pub mod metrics;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod units;
 pub mod v2;
 pub mod v2http;

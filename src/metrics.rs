@@ -13,6 +13,10 @@ use prometheus::{
 
 use crate::units::{Operation, Units};
 
+mod front;
+use front::FrontMetrics;
+pub use front::{handshake_failed, head_late, request_limited, tls_files_changed};
+
 /// A request's method, as etcd's metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -260,6 +264,7 @@ struct Metrics {
     creations_gathered: IntCounter,
     table: TableMetrics,
     watch: WatchMetrics,
+    front: FrontMetrics,
     spent: [Spent; Operation::ALL.len()],
 }
 
@@ -394,6 +399,7 @@ impl Metrics {
             table: TableMetrics::registered(&registry)?,
             spent: Spent::registered(&own)?,
             watch: WatchMetrics::registered(&own)?,
+            front: FrontMetrics::registered(&own)?,
             registry,
         })
     }

@@ -114,7 +114,11 @@ pub(crate) fn wait_until(
     }
 }
 
-pub(crate) fn listening_line(process: &mut Process) -> Result<String, String> {
+/// The line by which etcdynamo says where it listens, from its piped output.
+///
+/// # Errors
+/// There is no such line in time.
+pub fn listening_line(process: &mut Process) -> Result<String, String> {
     let output = process.child.stdout.take().ok_or("its output is not piped")?;
     let (sender, lines) = mpsc::channel();
     // Reads on to the end, so that the server never blocks on a full pipe.
@@ -134,11 +138,15 @@ pub(crate) fn listening_line(process: &mut Process) -> Result<String, String> {
     }
 }
 
-pub(crate) fn program(variable: &str, otherwise: &Path) -> PathBuf {
+/// The program that a variable names, or another one.
+#[must_use]
+pub fn program(variable: &str, otherwise: &Path) -> PathBuf {
     env::var_os(variable).map_or_else(|| otherwise.to_owned(), PathBuf::from)
 }
 
-pub(crate) fn tool(path: &str) -> PathBuf {
+/// Something that the installation of the tests put below `.tools`.
+#[must_use]
+pub fn tool(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(path)
 }
 

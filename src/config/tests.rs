@@ -37,10 +37,21 @@ fn table_config(table: &str) -> TableConfig {
     }
 }
 
+fn listen(scheme: Scheme, host: &str, port: u16) -> ListenUrl {
+    ListenUrl { scheme, host: host.to_owned(), port }
+}
+
 #[test]
 fn without_flags_it_is_a_small_server_on_this_machine() {
     let expected = Config {
-        listen: vec![ListenUrl { host: "127.0.0.1".to_owned(), port: 2379 }],
+        listen: vec![listen(Scheme::Http, "127.0.0.1", 2379)],
+        listen_metrics: Vec::new(),
+        tls: None,
+        tls_is_idle: false,
+        client_limits: ClientLimits {
+            requests_per_second: None,
+            header_timeout: Duration::from_secs(15),
+        },
         advertise: Vec::new(),
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
@@ -59,32 +70,77 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
 
 #[test]
 fn listen_urls() {
-    for (urls, listen) in [
-        ("http://127.0.0.1:0", vec![("127.0.0.1", 0)]),
-        ("http://0.0.0.0:2379/", vec![("0.0.0.0", 2379)]),
-        ("http://localhost:80, http://[::1]:4001", vec![("localhost", 80), ("::1", 4001)]),
+    for (urls, expected) in [
+        ("http://127.0.0.1:0", vec![listen(Scheme::Http, "127.0.0.1", 0)]),
+        ("http://0.0.0.0:2379/", vec![listen(Scheme::Http, "0.0.0.0", 2379)]),
+        (
+            "http://localhost:80, http://[::1]:4001",
+            vec![listen(Scheme::Http, "localhost", 80), listen(Scheme::Http, "::1", 4001)],
+        ),
+        (
+            "https://localhost:443,http://h:443",
+            vec![listen(Scheme::Https, "localhost", 443), listen(Scheme::Http, "h", 443)],
+        ),
     ] {
-        let listen: Vec<ListenUrl> = listen
-            .into_iter()
-            .map(|(host, port)| ListenUrl { host: host.to_owned(), port })
-            .collect();
-        assert_eq!(good(&["--listen-client-urls", urls]).listen, listen, "{urls}");
+        let args = ["--listen-client-urls", urls, "--cert-file=c", "--key-file=k"];
+        assert_eq!(good(&args).listen, expected, "{urls}");
     }
+}
+
+#[test]
+fn tls_is_for_listeners_that_speak_it() {
+    let https = "--listen-client-urls=http://h:1,https://h:2";
+    let pair = ["--cert-file=c", "--key-file=k"];
+    let files = |client_ca: Option<&str>, min_version| TlsConfig {
+        cert: "c".into(),
+        key: "k".into(),
+        client_ca: client_ca.map(PathBuf::from),
+        min_version,
+    };
+    for (args, tls, is_idle) in [
+        (&[][..], None, false),
+        (&[https], Some(files(None, TlsVersion::Tls12)), false),
+        (&[https, "--trusted-ca-file=a"], Some(files(Some("a"), TlsVersion::Tls12)), false),
+        (
+            &[https, "--trusted-ca-file=a", "--client-cert-auth", "--tls-min-version=TLS1.3"],
+            Some(files(Some("a"), TlsVersion::Tls13)),
+            false,
+        ),
+        (&["--listen-metrics-urls=https://h:3"], Some(files(None, TlsVersion::Tls12)), false),
+        // As etcd does, which says so in its log.
+        (
+            &["--listen-metrics-urls=http://h:3", "--client-cert-auth", "--trusted-ca-file=a"],
+            None,
+            true,
+        ),
+    ] {
+        let pair = if args.is_empty() { &[][..] } else { &pair[..] };
+        let config = good(&[pair, args].concat());
+        assert_eq!((config.tls.clone(), config.tls_is_idle), (tls, is_idle), "{args:?}");
+        let bound: [SocketAddr; 2] = ["10.0.0.1:1", "10.0.0.1:2"].map(|at| at.parse().unwrap());
+        assert_eq!(config.hints(&bound).len(), usize::from(is_idle), "{args:?}");
+        if args.first() == Some(&https) {
+            assert_eq!(config.advertised(&bound), ["http://10.0.0.1:1", "https://10.0.0.1:2"]);
+        }
+    }
+    let metrics = good(&["--listen-metrics-urls=http://h:3,http://h:4"]).listen_metrics;
+    assert_eq!(metrics, [listen(Scheme::Http, "h", 3), listen(Scheme::Http, "h", 4)]);
 }
 
 #[test]
 fn what_is_advertised() {
     let bound: Vec<SocketAddr> =
         ["127.0.0.1:4242", "[::1]:4243"].iter().map(|at| at.parse().unwrap()).collect();
-    assert_eq!(good(&[]).advertised(&bound), ["http://127.0.0.1:4242", "http://[::1]:4243"]);
+    let two = good(&["--listen-client-urls=http://127.0.0.1:0,http://[::1]:0"]);
+    assert_eq!(two.advertised(&bound), ["http://127.0.0.1:4242", "http://[::1]:4243"]);
     let given =
         good(&["--advertise-client-urls", "https://etcd.example.com/,http://10.0.0.1:2379"]);
     assert_eq!(given.advertised(&bound), ["https://etcd.example.com", "http://10.0.0.1:2379"]);
 
     let everywhere: [SocketAddr; 1] = ["0.0.0.0:2379".parse().unwrap()];
-    assert_eq!(good(&[]).hint(&bound), None);
-    assert_eq!(given.hint(&everywhere), None);
-    assert!(good(&[]).hint(&everywhere).unwrap().contains("--advertise-client-urls"));
+    assert!(good(&[]).hints(&bound).is_empty());
+    assert!(given.hints(&everywhere).is_empty());
+    assert!(good(&[]).hints(&everywhere)[0].contains("--advertise-client-urls"));
 }
 
 #[test]
@@ -142,6 +198,8 @@ fn log_and_limits() {
         "--log-format=json",
         "--log-level=DEBUG",
         "--max-connections=7",
+        "--max-requests-per-second-per-client=50",
+        "--header-timeout-ms=2000",
         "--expose-request-units",
         "--max-concurrent-requests=9",
         "--request-timeout-ms=1500",
@@ -150,6 +208,8 @@ fn log_and_limits() {
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.log_level, Level::DEBUG);
     assert_eq!(config.max_connections, 7);
+    assert_eq!(config.client_limits.requests_per_second.map(u32::from), Some(50));
+    assert_eq!(config.client_limits.header_timeout, Duration::from_secs(2));
     assert!(config.expose_request_units);
     assert_eq!(config.max_concurrent_requests, 9);
     assert_eq!(config.request_timeout, Duration::from_millis(1500));
@@ -161,7 +221,19 @@ fn each_mistake_names_its_flag() {
     for (args, flag, word) in [
         (&["--listen-client-urls", ""][..], "listen-client-urls", "names no URL"),
         (&["--listen-client-urls", "127.0.0.1:2379"], "listen-client-urls", "is no URL"),
-        (&["--listen-client-urls", "https://127.0.0.1:2379"], "listen-client-urls", "TLS"),
+        (&["--listen-client-urls", "https://127.0.0.1:1"], "listen-client-urls", "--cert-file"),
+        (&["--listen-metrics-urls", "https://127.0.0.1:1"], "listen-metrics-urls", "--cert-file"),
+        (&["--listen-metrics-urls", "http://127.0.0.1"], "listen-metrics-urls", "names no port"),
+        (&["--cert-file=c"], "cert-file", "needs --key-file"),
+        (&["--listen-client-urls=https://h:1", "--key-file=c"], "key-file", "needs --cert-file"),
+        (&["--client-cert-auth"], "client-cert-auth", "needs --trusted-ca-file"),
+        (&["--tls-min-version=TLS1.1"], "tls-min-version", "neither TLS1.2 nor TLS1.3"),
+        (&["--header-timeout-ms=0"], "header-timeout-ms", "more than 0"),
+        (
+            &["--max-requests-per-second-per-client=-1"],
+            "max-requests-per-second-per-client",
+            "is no number",
+        ),
         (&["--listen-client-urls", "unix://a:1"], "listen-client-urls", "neither http nor https"),
         (&["--listen-client-urls", "http://127.0.0.1"], "listen-client-urls", "names no port"),
         (&["--listen-client-urls", "http://h:1/p"], "listen-client-urls", "more than a host"),
@@ -208,6 +280,7 @@ fn all_mistakes_are_told_at_once() {
         "--endpoint-url=x",
         "--create-table",
         "--listen-client-urls=https://h:1",
+        "--client-cert-auth",
         "--max-connections=0",
         "--log-level=loud",
     ]);
@@ -215,6 +288,7 @@ fn all_mistakes_are_told_at_once() {
     let expected = [
         "--endpoint-url",
         "--create-table",
+        "--client-cert-auth",
         "--listen-client-urls",
         "--log-level",
         "--max-connections",

@@ -38,7 +38,7 @@ impl<T: Readable> FromStr for Typed<T> {
     }
 }
 
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("'{text}' is no number that it can be"))
 }
 

@@ -1,10 +1,33 @@
 //! URLs as flags take them: what a server listens on, advertises and calls.
 
+use std::net::SocketAddr;
+
 use url::{Host, Url};
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The URL of an address.
+    pub fn url(self, address: SocketAddr) -> String {
+        match self {
+            Scheme::Http => format!("http://{address}"),
+            Scheme::Https => format!("https://{address}"),
+        }
+    }
+}
 
 /// Something to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenUrl {
+    /// What is spoken there.
+    pub scheme: Scheme,
     /// An IP address without brackets, or a name that has one.
     pub host: String,
     /// The port; 0: any that is free.
@@ -16,7 +39,7 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
-/// Reads `--listen-client-urls`.
+/// Reads `--listen-client-urls` and `--listen-metrics-urls`.
 pub(super) fn listen(text: &str) -> Result<Vec<ListenUrl>, String> {
     let urls = list(text).map(listen_url).collect::<Result<Vec<_>, _>>()?;
     if urls.is_empty() {
@@ -27,11 +50,10 @@ pub(super) fn listen(text: &str) -> Result<Vec<ListenUrl>, String> {
 
 fn listen_url(text: &str) -> Result<ListenUrl, String> {
     let url = bare(text)?;
-    if url.scheme() == "https" {
-        return Err(format!(
-            "'{text}': TLS is not available: listen on http and let a load balancer do TLS"
-        ));
-    }
+    let (scheme, own_port) = match url.scheme() {
+        "https" => (Scheme::Https, 443),
+        _ => (Scheme::Http, 80),
+    };
     let host = match url.host() {
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(ip)) => ip.to_string(),
@@ -41,10 +63,10 @@ fn listen_url(text: &str) -> Result<ListenUrl, String> {
     // `Url` forgets a port that is the scheme's own, and whether one was given matters.
     let port = match url.port() {
         Some(port) => port,
-        None if text.trim_end_matches('/').ends_with(":80") => 80,
+        None if text.trim_end_matches('/').ends_with(&format!(":{own_port}")) => own_port,
         None => return Err(format!("'{text}' names no port")),
     };
-    Ok(ListenUrl { host, port })
+    Ok(ListenUrl { scheme, host, port })
 }
 
 /// Reads `--advertise-client-urls`. Whatever stands before the server may speak TLS.

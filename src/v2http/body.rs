@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Go's limit for a form (net/http, `maxFormSize`).
 pub(super) const FORM_BYTES: usize = 10 << 20;
@@ -23,8 +23,11 @@ const SMALL_BYTES: usize = 64 << 10;
 /// The budget's unit.
 const UNIT_BYTES: usize = 1024;
 
-/// How long a body may stand still.
+/// How long a body may stand still, and how long one of next to nothing may take.
 const STALL: Duration = Duration::from_secs(30);
+
+/// How fast a body has to come beyond that, in bytes a second.
+const SLOWEST: u32 = 16 << 10;
 
 /// The memory that larger bodies may take together.
 #[derive(Debug, Clone)]
@@ -91,13 +94,16 @@ pub(super) async fn read(
     };
     let mut first = Bytes::new();
     let mut rest: Vec<u8> = Vec::new();
-    while let Some(data) = next(&mut incoming).await? {
+    let mut pace = Pace::begin();
+    while let Some(data) = next(&mut incoming, &pace).await? {
         let length = first.len() + rest.len() + data.len();
+        pace.came += data.len();
         if length > limit {
             return Err(Unread::TooLarge);
         }
         if declared.is_none() && share.is_none() && length > SMALL_BYTES {
             share = Some(budget.take(limit).await?);
+            pace = Pace::begin();
         }
         // Most bodies come in one piece, which needs no copy.
         if first.is_empty() && rest.is_empty() {
@@ -114,10 +120,30 @@ pub(super) async fn read(
     Ok(Body { bytes, share })
 }
 
+/// How fast a body comes.
+struct Pace {
+    began: Instant,
+    came: usize,
+}
+
+impl Pace {
+    fn begin() -> Pace {
+        Pace { began: Instant::now(), came: 0 }
+    }
+
+    /// By when more has to come.
+    fn deadline(&self) -> Instant {
+        let came = u32::try_from(self.came).unwrap_or(u32::MAX);
+        let earned = Duration::from_secs(1) * came / SLOWEST;
+        (Instant::now() + STALL).min(self.began + STALL + earned)
+    }
+}
+
 /// The next piece of data; trailers are passed over.
-async fn next(incoming: &mut Incoming) -> Result<Option<Bytes>, Unread> {
+async fn next(incoming: &mut Incoming, pace: &Pace) -> Result<Option<Bytes>, Unread> {
+    let deadline = pace.deadline();
     loop {
-        let frame = match timeout(STALL, incoming.frame()).await {
+        let frame = match timeout_at(deadline, incoming.frame()).await {
             Ok(None) => return Ok(None),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(_))) | Err(_) => return Err(Unread::Broken),

@@ -7,6 +7,8 @@
 //!
 //! It also goes to and fro between hyper and the task of a waiting watch: it keeps what was read
 //! too early, and tells of it when hyper has written all that it had.
+//!
+//! Under it is a plain socket or one under TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -15,13 +17,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::head::HeadWatch;
+use super::socket::Socket;
 use super::waiting::Handover;
 
-/// How long the client is listened to after the last answer.
+/// How long the client is listened to after the last answer, and after what it sends then.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How long in all: a large body that was refused may still be on its way.
+const LINGER_LONGEST: Duration = Duration::from_secs(5);
 
 /// How much is read of what a client sends while its watch waits. Beyond it nobody listens, and so
 /// nobody notices whether it left.
@@ -30,18 +36,26 @@ const EARLY_BYTES: usize = 8 << 10;
 /// A socket that lingers when it is shut down.
 #[derive(Debug)]
 pub(super) struct Lingering {
-    socket: TcpStream,
-    /// Set once our side is closed.
-    until: Option<Pin<Box<Sleep>>>,
+    socket: Socket,
+    /// Set once our side is closed: when the other one is as well, and when at the latest.
+    until: Option<(Pin<Box<Sleep>>, Instant)>,
     /// What was read before its turn, and is to be read first.
     early: Vec<u8>,
     /// Whom to tell that all is written.
     handover: Arc<Handover>,
+    /// Whom to tell that something came or went.
+    heads: Arc<HeadWatch>,
 }
 
 impl Lingering {
-    pub(super) fn new(socket: TcpStream) -> Lingering {
-        Lingering { socket, until: None, early: Vec::new(), handover: Arc::default() }
+    pub(super) fn new(socket: Socket) -> Lingering {
+        let (handover, heads) = (Arc::default(), Arc::new(HeadWatch::new()));
+        Lingering { socket, until: None, early: Vec::new(), handover, heads }
+    }
+
+    /// What knows for how long nothing came, or only a part.
+    pub(super) fn heads(&self) -> &Arc<HeadWatch> {
+        &self.heads
     }
 
     /// Where the watches go that wait on this connection.
@@ -58,14 +72,13 @@ impl Lingering {
     /// Ready when the client has left. What it sends meanwhile is kept.
     pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.early.len() < EARLY_BYTES {
-            ready!(self.socket.poll_read_ready(cx))?;
             let mut scratch = [0; 1024];
-            match self.socket.try_read(&mut scratch) {
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(count) => self.early.extend_from_slice(&scratch[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let mut buf = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
             }
+            self.early.extend_from_slice(buf.filled());
         }
         Poll::Pending
     }
@@ -81,9 +94,15 @@ impl AsyncRead for Lingering {
             let count = self.early.len().min(buf.remaining());
             buf.put_slice(&self.early[..count]);
             self.early.drain(..count);
+            self.heads.bytes_came();
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.heads.bytes_came();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -93,7 +112,9 @@ impl AsyncWrite for Lingering {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let count = ready!(Pin::new(&mut self.socket).poll_write(cx, buf))?;
+        self.heads.bytes_went();
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
@@ -101,7 +122,9 @@ impl AsyncWrite for Lingering {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let count = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs))?;
+        self.heads.bytes_went();
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,25 +132,30 @@ impl AsyncWrite for Lingering {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when its own buffer is empty.
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        // hyper flushes when its own buffer is empty, and now TLS's is as well.
         self.handover.flushed();
-        Pin::new(&mut self.socket).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Lingering { socket, until, .. } = self.get_mut();
-        let until = match until {
+        let (until, latest) = match until {
             Some(until) => until,
             None => {
                 ready!(Pin::new(&mut *socket).poll_shutdown(cx))?;
-                until.insert(Box::pin(sleep(LINGER)))
+                let latest = Instant::now() + LINGER_LONGEST;
+                until.insert((Box::pin(sleep(LINGER)), latest))
             }
         };
         let mut scratch = [0; 4096];
         while until.as_mut().poll(cx).is_pending() {
             let mut buf = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut *socket).poll_read(cx, &mut buf)) {
-                Ok(()) if !buf.filled().is_empty() => {}
+            // Below TLS, for nobody wants to know what it was.
+            match ready!(Pin::new(socket.transport()).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {
+                    until.as_mut().reset((Instant::now() + LINGER).min(*latest));
+                }
                 Ok(()) | Err(_) => break,
             }
         }

@@ -4,7 +4,7 @@
 //! a request does to the tree it leaves to a [`Keys`]. It holds no state that matters: whatever a
 //! client is told comes from the keyspace or from the configuration.
 //!
-//! A request goes `server` (connection) -> `route` (path, CORS, completion line) -> a handler
+//! A request goes `server` (connection, by `socket`) -> `route` (path, CORS, completion line) -> a handler
 //! (`keys`, `watch`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
 //! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
 
@@ -12,6 +12,7 @@ mod admin;
 mod body;
 mod cluster;
 mod form;
+mod head;
 mod json;
 mod keys;
 mod linger;
@@ -19,9 +20,11 @@ mod media_type;
 mod params;
 mod path;
 pub mod probe;
+mod rate;
 mod reply;
 mod route;
 mod server;
+mod socket;
 mod stats;
 mod waiting;
 mod watch;
@@ -32,6 +35,7 @@ mod fake;
 mod tests;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +46,8 @@ use tokio_util::task::TaskTracker;
 use crate::keyspace::Keys;
 use crate::v2::UnixMs;
 
-pub use server::{Drained, serve};
+pub use server::{Drained, Listener, serve};
+pub use socket::Door;
 
 /// How the HTTP side is set up.
 #[derive(Clone)]
@@ -57,8 +62,12 @@ pub struct Config {
     pub max_connections: usize,
     /// What all request bodies over 64 KiB may take in memory together.
     pub body_budget_bytes: usize,
-    /// How long a request's header may take to arrive; also how long a connection may be idle.
+    /// How long a request's head may take from its first byte on.
     pub header_timeout: Duration,
+    /// How long a connection may be idle.
+    pub idle_timeout: Duration,
+    /// How many requests below `/v2` a client may send in a second; `None`: any number.
+    pub requests_per_second_per_client: Option<NonZeroU32>,
     /// How long a client waits for an answer at most. A write goes on to its end all the same.
     pub request_timeout: Duration,
     /// How long a watch may have nothing to say until it is ended; `None`: for ever.
@@ -101,6 +110,8 @@ struct Api<K> {
     member_id: String,
     /// Writes that run to their end though their client left.
     writes: TaskTracker,
+    /// What each client sent of late, where that is limited.
+    clients: Option<rate::Clients>,
     bodies: body::Budget,
     started: Instant,
     started_at: UnixMs,
@@ -115,6 +126,7 @@ impl<K: Keys> Api<K> {
             cluster_id: cluster_id.unwrap_or(HeaderValue::from_static("0")),
             member_id: format!("{:x}", identity.member_id),
             writes: TaskTracker::new(),
+            clients: config.requests_per_second_per_client.map(rate::Clients::new),
             bodies: body::Budget::new(config.body_budget_bytes),
             started: Instant::now(),
             started_at: keys.now(),

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,6 +18,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use super::head::Telling;
 use super::waiting::Handover;
 use super::watch::Lines;
 use super::{json, path};
@@ -36,6 +38,16 @@ pub(super) enum Payload {
     Events(Lines),
     /// Events that somebody else will write.
     Elsewhere(Arc<Handover>),
+}
+
+impl Payload {
+    /// Keeps this until all of the answer is with hyper, or with whoever writes it.
+    pub(super) fn keep(&mut self, telling: Telling) {
+        match self {
+            Payload::Events(lines) => lines.keep(telling),
+            Payload::Whole(_) | Payload::Elsewhere(_) => drop(telling),
+        }
+    }
 }
 
 impl Body for Payload {
@@ -179,6 +191,21 @@ pub(super) fn error(error: &Error, cluster_id: &HeaderValue) -> Reply {
     if status.is_server_error() {
         reply.extensions_mut().insert(Cause(Arc::new(error.clone())));
     }
+    reply
+}
+
+/// The answer to a client that sends too many requests.
+///
+/// Not a 503 or a 500, at which etcdctl and the Go client ask the next endpoint at once and then
+/// hide the reason; a 4xx with a v2 error they show. A `Retry-After` beside it is what urllib3
+/// (python-etcd) waits for by itself.
+pub(super) fn too_many(retry_after: Duration, cluster_id: &HeaderValue) -> Reply {
+    let cause = "etcdserver: too many requests from this client";
+    let mut reply = error(&Error::new(ErrorCode::RaftInternal, cause), cluster_id);
+    *reply.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    reply.extensions_mut().remove::<Cause>();
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     reply
 }
 

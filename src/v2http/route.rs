@@ -12,8 +12,13 @@ use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::reply::{self, Cause, Reply};
+use super::socket::{Door, Peer};
 use super::{Api, Cors, admin, cluster, keys, path, stats};
 use crate::keyspace::Keys;
+use crate::metrics;
+
+/// The paths that a metrics URL serves, as etcd's does (etcdhttp/metrics.go).
+const FOR_OPERATORS: &[&[u8]] = &[b"/metrics", b"/health", b"/livez", b"/readyz"];
 
 /// Answers one request, and says so in the log.
 pub(super) async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
@@ -66,6 +71,9 @@ async fn dispatch<K: Keys>(
     query: Option<&str>,
 ) -> Reply {
     let method = request.method();
+    if let Some(refusal) = refuse_peer(api, &request, path) {
+        return refusal;
+    }
     if method == Method::OPTIONS {
         return reply::empty(StatusCode::OK);
     }
@@ -101,6 +109,19 @@ async fn dispatch<K: Keys>(
             None => reply::not_found(),
         },
     }
+}
+
+/// What a client may not ask for where it came in, or not so often.
+fn refuse_peer<K: Keys>(api: &Api<K>, request: &Request<Incoming>, path: &[u8]) -> Option<Reply> {
+    let peer = request.extensions().get::<Peer>()?;
+    if peer.door == Door::Metrics && !FOR_OPERATORS.contains(&path) {
+        return Some(reply::not_found());
+    }
+    // Probes and metrics are not counted.
+    let clients = api.clients.as_ref().filter(|_| below(path, b"/v2").is_some())?;
+    let too_many = clients.admit(peer.address, Instant::now()).err()?;
+    metrics::request_limited();
+    Some(reply::too_many(too_many.retry_after, &api.cluster_id))
 }
 
 /// The rest of a path at or below a prefix: nothing, or what begins with a slash.

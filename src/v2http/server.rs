@@ -4,6 +4,11 @@
 //! the kernel's queue instead of in our memory. At the end nothing new is accepted, requests that
 //! are being answered get their answer, writes run to their end, and what is not done by the
 //! deadline is cut off.
+//!
+//! Handshakes of TLS run beside each other and beside the accepting, at most so many at once; then
+//! the next ones wait in the kernel's queue, while plain listeners and open connections go on.
+//! Listeners for metrics have connections of their own, so that probes are answered when clients
+//! have taken all of theirs.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -14,22 +19,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::head::{self, Alarm, HeadWatch, Late, Telling};
 use super::linger::Lingering;
+use super::socket::{self, Door, Peer, Socket};
 use super::waiting::{self, Handover};
 use super::watch::Lines;
 use super::{Api, Config, route};
 use crate::keyspace::Keys;
 use crate::metrics;
 use crate::shutdown::Shutdown;
+use crate::tls::Tls;
 
 /// The longest request head, and the most that is read from a socket at once. A target has at
 /// most 64 KiB (the `http` crate counts it in 16 bits), the rest is for what proxies add.
@@ -37,6 +47,20 @@ const HEAD_BYTES: usize = 256 << 10;
 
 /// How long to wait after an error that says the process has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections the listeners for metrics may have open together.
+const METRICS_CONNECTIONS: usize = 64;
+
+/// A bound socket, and what is served there.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// What TLS uses there; `None`: it is plain.
+    pub tls: Option<Arc<Tls>>,
+    /// What is served.
+    pub door: Door,
+}
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +81,9 @@ struct Server<K> {
     api: Api<K>,
     http: http1::Builder,
     permits: Arc<Semaphore>,
+    metrics_permits: Arc<Semaphore>,
+    /// For handshakes under way: half of all connections.
+    handshakes: Arc<Semaphore>,
     connections: TaskTracker,
     shutdown: Shutdown,
     /// The deadline has passed.
@@ -65,19 +92,21 @@ struct Server<K> {
 
 /// Serves until the shutdown begins, and then drains within its grace.
 pub async fn serve<K: Keys>(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     keys: Arc<K>,
     config: Config,
     shutdown: Shutdown,
 ) -> Drained {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
+    // How long a connection is idle is measured here, by `head`.
+    http.header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
         // Scripts look for `X-Etcd-Index`, in etcd's spelling.
         .title_case_headers(true);
     let server = Arc::new(Server {
         permits: Arc::new(Semaphore::new(config.max_connections)),
+        metrics_permits: Arc::new(Semaphore::new(METRICS_CONNECTIONS)),
+        handshakes: Arc::new(Semaphore::new(config.max_connections.div_ceil(2))),
         connections: TaskTracker::new(),
         cut: CancellationToken::new(),
         api: Api::new(keys, config),
@@ -114,24 +143,45 @@ async fn drain<K: Keys>(server: &Server<K>) -> Drained {
 }
 
 /// Accepts until the shutdown begins. The listener is closed on return.
-async fn accept<K: Keys>(server: Arc<Server<K>>, listener: TcpListener) {
+async fn accept<K: Keys>(server: Arc<Server<K>>, listener: Listener) {
     let mut stop = pin!(server.shutdown.begun());
+    let Listener { socket: listener, tls, door } = listener;
+    let permits = match door {
+        Door::Clients => &server.permits,
+        Door::Metrics => &server.metrics_permits,
+    };
     loop {
         let next = async {
-            let permit = Arc::clone(&server.permits).acquire_owned().await;
-            (permit, listener.accept().await)
+            let permit = Arc::clone(permits).acquire_owned().await;
+            let handshake = match &tls {
+                Some(_) => Some(Arc::clone(&server.handshakes).acquire_owned().await),
+                None => None,
+            };
+            (permit, handshake, listener.accept().await)
         };
-        let (permit, accepted) = tokio::select! {
+        let (permit, handshake, accepted) = tokio::select! {
             biased;
             () = &mut stop => return,
             next = next => next,
         };
         let Ok(permit) = permit else { return };
         match accepted {
-            Ok((socket, _)) => {
-                let server = Arc::clone(&server);
-                let client = Client::new(socket, permit);
-                server.connections.spawn(serve_connection(Arc::clone(&server), client));
+            Ok((socket, address)) => {
+                let address = socket::address_of(address);
+                let peer = Peer { address, common_name: None, door };
+                let open = Open { _permit: permit, _open: metrics::connection_opened() };
+                let arrival = Arrival { socket, peer, open };
+                let connections = &server.connections;
+                match &tls {
+                    None => {
+                        let client = arrival.client();
+                        connections.spawn(serve_connection(Arc::clone(&server), client))
+                    }
+                    Some(tls) => {
+                        let (server, tls) = (Arc::clone(&server), Arc::clone(tls));
+                        connections.spawn(welcome(server, tls, arrival, handshake))
+                    }
+                };
             }
             Err(error) if is_of_one_socket(&error) => {}
             Err(error) => {
@@ -148,35 +198,85 @@ fn is_of_one_socket(error: &io::Error) -> bool {
     [ConnectionAborted, ConnectionRefused, ConnectionReset].contains(&error.kind())
 }
 
-/// A client's connection, and what it counts as.
-struct Client {
-    socket: Lingering,
+/// A connection that was accepted.
+struct Arrival {
+    socket: TcpStream,
+    peer: Peer,
+    open: Open,
+}
+
+/// What an open connection counts as.
+struct Open {
     _permit: OwnedSemaphorePermit,
     _open: metrics::Held,
 }
 
-impl Client {
-    fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Client {
+/// A client's connection, and what it counts as.
+struct Client {
+    socket: Lingering,
+    peer: Peer,
+    open: Open,
+}
+
+impl Arrival {
+    fn client(self) -> Client {
+        let Arrival { socket, peer, open } = self;
         // Answers are small and must not wait for the client's acknowledgement of the last one.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let _open = metrics::connection_opened();
-        Client { socket: Lingering::new(socket), _permit: permit, _open }
+        Client { socket: Lingering::new(Socket::Plain(socket)), peer, open }
+    }
+}
+
+/// Shakes hands with a client, and serves it. What it holds for that goes with the handshake.
+async fn welcome<K: Keys>(
+    server: Arc<Server<K>>,
+    tls: Arc<Tls>,
+    arrival: Arrival,
+    handshake: Option<Result<OwnedSemaphorePermit, AcquireError>>,
+) {
+    let Arrival { socket, mut peer, open } = arrival;
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let stop = server.shutdown.child();
+    let shaken = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        shaken = socket::shake_hands(&tls, socket) => shaken,
+    };
+    drop(handshake);
+    match shaken {
+        Ok(socket) => {
+            peer.common_name = socket.common_name();
+            let Peer { address, common_name, .. } = &peer;
+            tracing::debug!(client = %address, common_name = common_name.as_deref(), "TLS handshake done");
+            let client = Client { socket: Lingering::new(socket), peer, open };
+            server.connections.spawn(serve_connection(Arc::clone(&server), client));
+        }
+        Err(error) => {
+            metrics::handshake_failed();
+            tracing::debug!(%error, client = %peer.address, "TLS handshake failed");
+        }
     }
 }
 
 /// Answers requests until the connection ends, or until a watch waits on it, which goes on alone.
 async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
-    let Client { socket, _permit, _open } = client;
-    let handover = Arc::clone(socket.handover());
+    let Client { socket, peer, open } = client;
+    let (handover, heads) = (Arc::clone(socket.handover()), Arc::clone(socket.heads()));
+    heads.answered();
     let was_used = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         was_used.store(true, Ordering::Relaxed);
-        let (api, handover) = (&server.api, &handover);
+        heads.request_came();
+        let (api, handover, heads) = (&server.api, &handover, &heads);
+        request.extensions_mut().insert(peer.clone());
         async move {
             let may_leave = waiting::may_leave(&request);
-            let reply = route::answer(api, request).await;
+            let mut reply = route::answer(api, request).await;
+            reply.body_mut().keep(Telling(Arc::clone(heads)));
             Ok::<_, Infallible>(if may_leave { handover.offer(reply) } else { reply })
         }
     });
@@ -184,9 +284,11 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
     // Tokens of its own: a connection looks at them at every step, and should meet nobody there.
     let stop = server.shutdown.child();
     let cut = server.cut.child_token();
+    let config = &server.api.config;
+    let mut alarm = Alarm::new(config.idle_timeout, config.header_timeout);
     let served = tokio::select! {
         biased;
-        served = until_served(&mut connection, &handover) => served,
+        served = until_served(&mut connection, &handover, &heads, &mut alarm) => served,
         () = stop.cancelled() => {
             // hyper closes idle connections on this, but not those that never had a request.
             Pin::new(&mut connection).graceful_shutdown();
@@ -195,7 +297,7 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
             }
             tokio::select! {
                 biased;
-                served = until_served(&mut connection, &handover) => served,
+                served = until_served(&mut connection, &handover, &heads, &mut alarm) => served,
                 () = cut.cancelled() => return,
             }
         }
@@ -205,9 +307,10 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
         Served::Ended(Err(error)) => tracing::debug!(%error, "connection ended"),
         Served::Waits(lines) => {
             let Parts { io, read_buf, .. } = connection.into_parts();
-            let client = Client { socket: io.into_inner().unread(&read_buf), _permit, _open };
+            let client = Client { socket: io.into_inner().unread(&read_buf), peer, open };
             server.connections.spawn(tell(Arc::clone(&server), client, lines));
         }
+        Served::Late(late) => head::close(connection.into_parts().io.into_inner(), late).await,
     }
 }
 
@@ -216,15 +319,25 @@ enum Served {
     Ended(hyper::Result<()>),
     /// A watch waits on it, and its head is written.
     Waits(Lines),
+    /// A request did not come in time.
+    Late(Late),
 }
 
-async fn until_served<C>(connection: &mut C, handover: &Handover) -> Served
+async fn until_served<C>(
+    connection: &mut C,
+    handover: &Handover,
+    heads: &HeadWatch,
+    alarm: &mut Alarm,
+) -> Served
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
     poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
         Poll::Ready(ended) => Poll::Ready(Served::Ended(ended)),
-        Poll::Pending => handover.take().map_or(Poll::Pending, |l| Poll::Ready(Served::Waits(l))),
+        Poll::Pending => match handover.take() {
+            Some(lines) => Poll::Ready(Served::Waits(lines)),
+            None => alarm.poll(heads, cx).map(Served::Late),
+        },
     })
     .await
 }

@@ -4,27 +4,32 @@
 //! purpose, the test says so.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::fake::FakeKeys;
-use super::{Config, Cors, Drained, serve};
+use super::{Config, Cors, Door, Drained, Listener, serve};
 use crate::shutdown::Shutdown;
+use crate::tls::Tls;
 use crate::v2::Operation;
 
 mod answers;
 mod connections;
+mod limits;
+mod secure;
 mod watches;
 
 /// A server that runs, and what it runs on.
 struct Running {
     address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     keys: Arc<FakeKeys>,
     shutdown: Shutdown,
     log_levels: Arc<Mutex<Vec<Level>>>,
@@ -37,6 +42,8 @@ struct Setup {
     cors: Cors,
     max_connections: usize,
     header_timeout: Duration,
+    idle_timeout: Duration,
+    requests_per_second_per_client: Option<NonZeroU32>,
     request_timeout: Duration,
     watch_timeout: Option<Duration>,
     expose_request_units: bool,
@@ -50,6 +57,8 @@ impl Default for Setup {
             cors: Cors::Any,
             max_connections: 100,
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            requests_per_second_per_client: None,
             request_timeout: Duration::from_secs(30),
             watch_timeout: None,
             expose_request_units: false,
@@ -60,8 +69,19 @@ impl Default for Setup {
 
 impl Setup {
     async fn start(self) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let plain = [(None, Door::Clients)];
+        self.start_at(plain).await
+    }
+
+    /// With several listeners, of which the first one has the address.
+    async fn start_at<const N: usize>(self, doors: [(Option<Arc<Tls>>, Door); N]) -> Running {
+        let mut listeners = Vec::new();
+        for (tls, door) in doors {
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listeners.push(Listener { socket, tls, door });
+        }
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.socket.local_addr().unwrap()).collect();
         let keys = Arc::new(FakeKeys::new(self.value_bytes));
         let shutdown = Shutdown::new(self.grace);
         let log_levels = Arc::<Mutex<Vec<Level>>>::default();
@@ -73,13 +93,16 @@ impl Setup {
             max_connections: self.max_connections,
             body_budget_bytes: 0,
             header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+            requests_per_second_per_client: self.requests_per_second_per_client,
             request_timeout: self.request_timeout,
             watch_timeout: self.watch_timeout,
             expose_request_units: self.expose_request_units,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
-        let serving = serve(vec![listener], Arc::clone(&keys), config, shutdown.clone());
-        Running { address, keys, shutdown, log_levels, server: tokio::spawn(serving) }
+        let serving = serve(listeners, Arc::clone(&keys), config, shutdown.clone());
+        let server = tokio::spawn(serving);
+        Running { address: addresses[0], addresses, keys, shutdown, log_levels, server }
     }
 }
 
@@ -136,7 +159,7 @@ impl Running {
     }
 }
 
-async fn read_to_end(socket: &mut TcpStream) -> Answer {
+async fn read_to_end(socket: &mut (impl AsyncRead + Unpin)) -> Answer {
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).await.unwrap();
     let text = String::from_utf8(bytes).unwrap();
@@ -146,7 +169,7 @@ async fn read_to_end(socket: &mut TcpStream) -> Answer {
 }
 
 /// Reads until the text has come.
-async fn read_until(socket: &mut TcpStream, text: &str) -> String {
+async fn read_until(socket: &mut (impl AsyncRead + Unpin), text: &str) -> String {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(text) {
         assert_ne!(socket.read_buf(&mut seen).await.unwrap(), 0, "the end came before {text}");

@@ -95,6 +95,8 @@ pub(super) async fn tell(socket: &mut Lingering, mut lines: Lines) -> io::Result
         let (chunks, is_over) =
             std::future::poll_fn(|cx| poll_chunks(socket, &mut lines, cx)).await?;
         socket.write_all(&chunks).await?;
+        // TLS may have taken what the socket has not.
+        socket.flush().await?;
         if is_over {
             return Ok(());
         }

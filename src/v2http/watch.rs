@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::head::Telling;
 use super::reply::{self, Reply};
 use super::{Api, json};
 use crate::keyspace::{Keys, Watcher, Watching};
@@ -35,6 +36,8 @@ pub(super) async fn serve<K: Keys>(api: &Api<K>, watch: Watch) -> Reply {
 pub(super) struct Lines {
     watcher: Watcher,
     silence: Option<Silence>,
+    /// Held until nothing more is told.
+    telling: Option<Telling>,
 }
 
 /// How long nothing may be said, and until when.
@@ -47,7 +50,12 @@ struct Silence {
 impl Lines {
     fn new(watcher: Watcher, limit: Option<Duration>) -> Lines {
         let silence = limit.map(|limit| Silence { limit, until: Box::pin(sleep(limit)) });
-        Lines { watcher, silence }
+        Lines { watcher, silence, telling: None }
+    }
+
+    /// Keeps this until all is told.
+    pub(super) fn keep(&mut self, telling: Telling) {
+        self.telling = Some(telling);
     }
 
     /// Whether there is nothing to tell by now.

@@ -216,7 +216,7 @@ fn sigterm_ends_watches(context: &Context) -> Outcome {
 }
 
 /// Runs etcdynamo with flags that must end it by itself.
-fn ends_with(arguments: &[&str]) -> Result<Output, String> {
+pub(crate) fn ends_with(arguments: &[&str]) -> Result<Output, String> {
     let mut child = etcdynamo()
         .args(arguments)
         .stdin(Stdio::null())

@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod policies;
 mod scripts;
+mod security;
 mod transport;
 mod watch;
 mod watcher;
@@ -85,6 +86,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("expiry", expiry::cases()));
     areas.push(("indexes", indexes::cases()));
     areas.push(("limits", limits::cases(target)));
+    areas.push(("security", security::cases(target)));
     areas.push(("transport", transport::cases()));
     areas.push(("differences", differences::cases(target)));
     areas.push(("differential", differential::cases()));
