@@ -15,9 +15,12 @@ use tracing::Level;
 
 use crate::telemetry::LogFormat;
 
+mod observe;
 mod typed;
 mod urls;
 mod watch;
+pub use observe::ObserveConfig;
+use observe::ObserveFlags;
 use typed::{Readable, Typed, one_of};
 pub use urls::ListenUrl;
 use watch::WatchFlags;
@@ -114,6 +117,9 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     #[arg(default_value = "20000")]
     shutdown_timeout_ms: Typed<u64>,
+
+    #[command(flatten)]
+    observe: ObserveFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -178,6 +184,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the drain may take.
     pub shutdown_timeout: Duration,
+    /// What operators see.
+    pub observe: ObserveConfig,
 }
 
 /// Where the tree is kept.
@@ -286,6 +294,7 @@ impl Flags {
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
         let watch = self.watch.meaning(&store, &mut mistakes);
+        let observe = self.observe.meaning(&mut mistakes);
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -328,6 +337,7 @@ impl Flags {
             max_concurrent_requests,
             request_timeout: Duration::from_millis(request_timeout_ms),
             shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
+            observe,
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
     }

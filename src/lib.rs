@@ -6,7 +6,7 @@
 //! main -> app -> v2http -> keyspace -> store (trait) -> v2
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
-//! leaves that anyone may use: clock, metrics, shutdown, units
+//! leaves that anyone may use: clock, metrics, shutdown, traces, units
 //! ```
 //!
 //! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
@@ -16,6 +16,7 @@
 //! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
 //! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
+//! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.
 //!
 //! # One request
@@ -50,6 +51,7 @@ pub mod metrics;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod units;
 pub mod v2;
 pub mod v2http;

@@ -4,14 +4,15 @@
 //! a request does to the tree it leaves to a [`Keys`]. It holds no state that matters: whatever a
 //! client is told comes from the keyspace or from the configuration.
 //!
-//! A request goes `server` (connection) -> `route` (path, CORS, completion line) -> a handler
-//! (`keys`, `watch`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
+//! A request goes `server` (connection) -> `route` (path, CORS, `request_log`) -> a handler
+//! (`keys`, `watch`, `cluster`, `stats`, `health`, `admin`), which reads `params` and answers by `reply`.
 //! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
 
 mod admin;
 mod body;
 mod cluster;
 mod form;
+mod health;
 mod json;
 mod keys;
 mod linger;
@@ -19,8 +20,10 @@ mod media_type;
 mod params;
 mod path;
 mod reply;
+mod request_log;
 mod route;
 mod server;
+mod starting;
 mod stats;
 mod waiting;
 mod watch;
@@ -39,8 +42,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::keyspace::Keys;
+use crate::shutdown::Shutdown;
 use crate::v2::UnixMs;
 
+pub use request_log::LogConfig;
 pub use server::{Drained, serve};
 
 /// How the HTTP side is set up.
@@ -64,6 +69,8 @@ pub struct Config {
     pub watch_timeout: Option<Duration>,
     /// Say in each reply of `/v2/keys` what the request consumed.
     pub expose_request_units: bool,
+    /// What is logged of requests.
+    pub log: LogConfig,
     /// Changes the log level, for `/config/local/log`.
     pub set_log_level: SetLogLevel,
 }
@@ -101,12 +108,13 @@ struct Api<K> {
     /// Writes that run to their end though their client left.
     writes: TaskTracker,
     bodies: body::Budget,
+    shutdown: Shutdown,
     started: Instant,
     started_at: UnixMs,
 }
 
 impl<K: Keys> Api<K> {
-    fn new(keys: Arc<K>, config: Config) -> Api<K> {
+    fn new(keys: Arc<K>, config: Config, shutdown: Shutdown) -> Api<K> {
         let identity = keys.identity();
         // Hexadecimal without leading zeros, as etcd's types.ID prints itself.
         let cluster_id = HeaderValue::from_str(&format!("{:x}", identity.cluster_id));
@@ -115,10 +123,16 @@ impl<K: Keys> Api<K> {
             member_id: format!("{:x}", identity.member_id),
             writes: TaskTracker::new(),
             bodies: body::Budget::new(config.body_budget_bytes),
+            shutdown,
             started: Instant::now(),
             started_at: keys.now(),
             keys,
             config,
         }
+    }
+
+    /// Whether load balancers may send clients here, or why not.
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.shutdown.is_announced() { Err("the server is shutting down") } else { Ok(()) }
     }
 }

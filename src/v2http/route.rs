@@ -3,33 +3,47 @@
 //!
 //! Here every answer gets its CORS headers, and every request its one line in the log.
 
+use std::net::SocketAddr;
+
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
     HeaderMap, HeaderValue, ORIGIN,
 };
 use hyper::{Method, Request, StatusCode, Uri, Version};
-use tokio::time::Instant;
 
-use super::reply::{self, Cause, Reply};
-use super::{Api, Cors, admin, cluster, keys, path, stats};
+use super::reply::{self, Reply};
+use super::request_log::Seen;
+use super::{Api, Cors, admin, cluster, health, keys, path, stats};
 use crate::keyspace::Keys;
+use crate::units;
+
+/// Who sends a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    /// Where the connection comes from.
+    pub(super) address: SocketAddr,
+}
 
 /// Answers one request, and says so in the log.
-pub(super) async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
-    let began = Instant::now();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let reply = respond(api, request, &uri).await;
-    let (status, path) = (reply.status().as_u16(), uri.path());
-    if reply.status().is_server_error() {
-        let cause = reply.extensions().get::<Cause>().map(|cause| cause.0.to_string());
-        let cause = cause.unwrap_or_default();
-        tracing::warn!(%method, path, status, took = ?began.elapsed(), cause, "answered");
-    } else {
-        tracing::debug!(%method, path, status, took = ?began.elapsed(), "answered");
+pub(super) async fn answer<K: Keys>(
+    api: &Api<K>,
+    mut request: Request<Incoming>,
+    client: Client,
+) -> Reply {
+    let seen = Seen::of(&request, client.address);
+    if api.config.log.audit {
+        request.extensions_mut().insert(seen.who());
     }
-    reply
+    let work = respond(api, request, seen.uri());
+    let reply = match seen.trace() {
+        None => work.await,
+        // In a place of its own: a connection is not to hold room for what there mostly is not.
+        Some(parent) => Box::pin(units::traced(parent, work)).await,
+    };
+    let reply = seen.answered(&api.config.log, reply);
+    // Soon it is over here: the client had better ask elsewhere, before its connection is closed.
+    if api.shutdown.is_announced() { reply::closing(reply) } else { reply }
 }
 
 async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>, uri: &Uri) -> Reply {
@@ -91,7 +105,9 @@ async fn dispatch<K: Keys>(
         b"/v2/stats/leader" => stats::serve_leader(api, method),
         b"/v2/stats/store" => stats::serve_store(api, method),
         b"/version" => admin::serve_version(method),
-        b"/health" => admin::serve_health(api, method).await,
+        b"/health" => health::serve_health(api, method).await,
+        b"/livez" => health::serve_live(method),
+        b"/readyz" => health::serve_ready(method, api.ready()),
         b"/metrics" => admin::serve_metrics(),
         b"/config/local/log" => admin::serve_log_level(api, request).await,
         path => match path.strip_prefix(b"/v2/auth/") {

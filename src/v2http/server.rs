@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::linger::Lingering;
+use super::starting::Opening;
 use super::waiting::{self, Handover};
 use super::watch::Lines;
 use super::{Api, Config, route};
@@ -54,7 +55,7 @@ pub enum Drained {
 
 /// What every connection needs.
 struct Server<K> {
-    api: Api<K>,
+    opening: Opening<K>,
     http: http1::Builder,
     permits: Arc<Semaphore>,
     connections: TaskTracker,
@@ -63,10 +64,11 @@ struct Server<K> {
     cut: CancellationToken,
 }
 
-/// Serves until the shutdown begins, and then drains within its grace.
+/// Serves until the shutdown begins, and then drains within its grace. Until there are `keys`, only
+/// probes are answered.
 pub async fn serve<K: Keys>(
     listeners: Vec<TcpListener>,
-    keys: Arc<K>,
+    keys: impl Future<Output = Arc<K>>,
     config: Config,
     shutdown: Shutdown,
 ) -> Drained {
@@ -80,24 +82,37 @@ pub async fn serve<K: Keys>(
         permits: Arc::new(Semaphore::new(config.max_connections)),
         connections: TaskTracker::new(),
         cut: CancellationToken::new(),
-        api: Api::new(keys, config),
+        opening: Opening::new(config.request_timeout, config.log),
         http,
-        shutdown,
+        shutdown: shutdown.clone(),
     });
     let acceptors = TaskTracker::new();
     for listener in listeners {
         acceptors.spawn(accept(Arc::clone(&server), listener));
     }
     acceptors.close();
-    acceptors.wait().await;
+    let opening = async {
+        server.opening.opened(Api::new(keys.await, config, shutdown));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = acceptors.wait() => {}
+        () = opening => {}
+    }
     drain(&server).await
 }
 
 async fn drain<K: Keys>(server: &Server<K>) -> Drained {
     let deadline = server.shutdown.deadline();
-    // An answer that goes on for ever is one that ends now.
-    server.api.keys.end_watches();
-    let writes = &server.api.writes;
+    let none = TaskTracker::new();
+    let writes = match server.opening.api() {
+        Some(api) => {
+            // An answer that goes on for ever is one that ends now.
+            api.keys.end_watches();
+            &api.writes
+        }
+        None => &none,
+    };
     server.connections.close();
     writes.close();
     let done = async {
@@ -128,9 +143,9 @@ async fn accept<K: Keys>(server: Arc<Server<K>>, listener: TcpListener) {
         };
         let Ok(permit) = permit else { return };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, address)) => {
                 let server = Arc::clone(&server);
-                let client = Client::new(socket, permit);
+                let client = Client::new(socket, route::Client { address }, permit);
                 server.connections.spawn(serve_connection(Arc::clone(&server), client));
             }
             Err(error) if is_of_one_socket(&error) => {}
@@ -151,32 +166,36 @@ fn is_of_one_socket(error: &io::Error) -> bool {
 /// A client's connection, and what it counts as.
 struct Client {
     socket: Lingering,
+    who: route::Client,
     _permit: OwnedSemaphorePermit,
     _open: metrics::Held,
 }
 
 impl Client {
-    fn new(socket: TcpStream, permit: OwnedSemaphorePermit) -> Client {
+    fn new(socket: TcpStream, who: route::Client, permit: OwnedSemaphorePermit) -> Client {
         // Answers are small and must not wait for the client's acknowledgement of the last one.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let _open = metrics::connection_opened();
-        Client { socket: Lingering::new(socket), _permit: permit, _open }
+        Client { socket: Lingering::new(socket), who, _permit: permit, _open }
     }
 }
 
 /// Answers requests until the connection ends, or until a watch waits on it, which goes on alone.
 async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
-    let Client { socket, _permit, _open } = client;
+    let Client { socket, who, _permit, _open } = client;
     let handover = Arc::clone(socket.handover());
     let was_used = AtomicBool::new(false);
     let service = service_fn(|request| {
         was_used.store(true, Ordering::Relaxed);
-        let (api, handover) = (&server.api, &handover);
+        let (server, handover) = (&server, &handover);
         async move {
             let may_leave = waiting::may_leave(&request);
-            let reply = route::answer(api, request).await;
+            let reply = match server.opening.api() {
+                Some(api) => route::answer(api, request, who).await,
+                None => Box::pin(server.opening.answer(request, who, &server.shutdown)).await,
+            };
             Ok::<_, Infallible>(if may_leave { handover.offer(reply) } else { reply })
         }
     });
@@ -205,7 +224,7 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
         Served::Ended(Err(error)) => tracing::debug!(%error, "connection ended"),
         Served::Waits(lines) => {
             let Parts { io, read_buf, .. } = connection.into_parts();
-            let client = Client { socket: io.into_inner().unread(&read_buf), _permit, _open };
+            let client = Client { socket: io.into_inner().unread(&read_buf), who, _permit, _open };
             server.connections.spawn(tell(Arc::clone(&server), client, lines));
         }
     }

@@ -3,6 +3,7 @@
 //! What is expected here was seen on the wire of an etcd 3.4.23; where this server differs on
 //! purpose, the test says so.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -14,12 +15,13 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::fake::FakeKeys;
-use super::{Config, Cors, Drained, serve};
-use crate::shutdown::Shutdown;
+use super::{Config, Cors, Drained, LogConfig, serve};
+use crate::shutdown::{Pace, Shutdown};
 use crate::v2::Operation;
 
 mod answers;
 mod connections;
+mod logs;
 mod watches;
 
 /// A server that runs, and what it runs on.
@@ -41,6 +43,7 @@ struct Setup {
     watch_timeout: Option<Duration>,
     expose_request_units: bool,
     grace: Duration,
+    log: LogConfig,
 }
 
 impl Default for Setup {
@@ -54,16 +57,34 @@ impl Default for Setup {
             watch_timeout: None,
             expose_request_units: false,
             grace: Duration::from_secs(30),
+            log: LogConfig::default(),
         }
     }
 }
 
 impl Setup {
     async fn start(self) -> Running {
+        let keys = Arc::new(FakeKeys::new(self.value_bytes));
+        self.start_on(Arc::clone(&keys), ready(keys)).await
+    }
+
+    /// The same with keys that come later.
+    async fn start_with(
+        self,
+        coming: impl Future<Output = Arc<FakeKeys>> + Send + 'static,
+    ) -> Running {
+        let keys = Arc::new(FakeKeys::new(self.value_bytes));
+        self.start_on(keys, coming).await
+    }
+
+    async fn start_on(
+        self,
+        keys: Arc<FakeKeys>,
+        coming: impl Future<Output = Arc<FakeKeys>> + Send + 'static,
+    ) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let keys = Arc::new(FakeKeys::new(self.value_bytes));
-        let shutdown = Shutdown::new(self.grace);
+        let shutdown = Shutdown::new(Pace { delay: Duration::ZERO, grace: self.grace });
         let log_levels = Arc::<Mutex<Vec<Level>>>::default();
         let set_levels = Arc::clone(&log_levels);
         let config = Config {
@@ -76,9 +97,10 @@ impl Setup {
             request_timeout: self.request_timeout,
             watch_timeout: self.watch_timeout,
             expose_request_units: self.expose_request_units,
+            log: self.log,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
-        let serving = serve(vec![listener], Arc::clone(&keys), config, shutdown.clone());
+        let serving = serve(vec![listener], coming, config, shutdown.clone());
         Running { address, keys, shutdown, log_levels, server: tokio::spawn(serving) }
     }
 }
