@@ -271,7 +271,7 @@ mod tests {
             let work = async { Bill::default().charge(Operation::Create.pays(work)).await };
             payers.push(traced(parent.clone(), work).await);
         }
-        assert_eq!(payers[0].traces(), [one.clone()]);
+        assert_eq!(payers[0].traces(), std::slice::from_ref(&one));
         assert_eq!(Payers::together(payers).traces(), [one, two]);
         assert_eq!(Payers::of_this_task().traces(), []);
     }
