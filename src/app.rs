@@ -1,31 +1,35 @@
 //! Builds, starts and stops everything, in order. The only place that names a store.
 //!
-//! Up: listen, open the store, open the keyspace, sweep what is overdue, follow the feed, serve.
-//! Down: stop accepting, drain, close the store. What listens before the store is open only queues
-//! clients.
+//! Up: listen and answer probes, open the store, open the keyspace, sweep what is overdue, follow the
+//! feed, serve. Down: not ready, stop accepting, drain, close the store, send the last traces. A
+//! shutdown that begins while something is being opened ends that.
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinError;
+use tokio::time::Instant;
 
 use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
 use crate::config::{
     Config, ReadConsistency, Scheme, StoreConfig, TableConfig, TlsConfig, TlsVersion, WatchKind,
 };
-use crate::keyspace::{self, Keys, Keyspace, Reach};
-use crate::metrics;
-use crate::shutdown::Shutdown;
-use crate::store::dynamodb::{DynamoDbConfig, DynamoDbStore, Meter, Timing};
+use crate::keyspace::{self, Keyspace, Reach};
+use crate::metrics::{self, DynamodbCall};
+use crate::shutdown::{Pace, Shutdown};
+use crate::store::dynamodb::{Consumed, DynamoDbConfig, DynamoDbStore, Meter, Timing};
 use crate::store::embedded::Embedded;
 use crate::store::{Consistency, Store};
 use crate::tls::{self, MinVersion, Tls};
+use crate::traces;
 use crate::v2::EtcdIndex;
-use crate::v2http::{self, Cors, Door, Drained, Listener, SetLogLevel};
+use crate::v2http::{self, Cors, Door, Drained, Listener, LogConfig, SetLogLevel};
 
 /// How far two gateways' clocks may be apart.
 const MAX_DRIFT_US: u64 = 5 * 60 * 1_000_000;
@@ -36,6 +40,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the larger request bodies may take in memory together.
 const BODY_BUDGET_BYTES: usize = 128 << 20;
+
+/// How long the last spans may take on their way.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The keyspace answers within the request timeout; this is how much later the HTTP side gives up
 /// on it.
@@ -71,31 +78,60 @@ impl std::error::Error for StartError {
 
 /// Runs the server until it is told to stop.
 pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), StartError> {
-    let shutdown = Shutdown::new(config.shutdown_timeout);
+    let pace = Pace { delay: config.observe.shutdown_delay, grace: config.shutdown_timeout };
+    let shutdown = Shutdown::new(pace);
     shutdown.on_signals().map_err(|error| StartError::new("cannot handle signals", error))?;
+    let url = config.observe.traces_url.as_ref();
+    let exporting = url.map(|url| traces::start(url.as_str())).transpose();
+    let exporting = exporting.map_err(|error| StartError::new("--otlp-endpoint", error))?;
     let listeners = listen(&config).await?;
-    match &config.store {
+    let serving = Serving { config: &config, listeners, set_log_level, shutdown: shutdown.clone() };
+    let result = serve_store(serving).await;
+    if let Some(exporting) = exporting {
+        let left = shutdown.deadline().saturating_duration_since(Instant::now());
+        exporting.finish(left.min(FLUSH_LIMIT)).await;
+    }
+    result
+}
+
+/// What serving needs beside a store.
+struct Serving<'a> {
+    config: &'a Config,
+    listeners: Vec<Listener>,
+    set_log_level: SetLogLevel,
+    shutdown: Shutdown,
+}
+
+async fn serve_store(serving: Serving<'_>) -> Result<(), StartError> {
+    match &serving.config.store {
         StoreConfig::Embedded { data_dir } => {
-            let store = open_embedded(data_dir).await?;
-            let opened = Opened {
-                floor: store.highest_index(),
-                read_consistency: Consistency::Strong,
-                store: store.clone(),
+            let kept = OnceLock::new();
+            let opening = async {
+                let store = open_embedded(data_dir).await?;
+                Ok(Opened {
+                    floor: store.highest_index(),
+                    read_consistency: Consistency::Strong,
+                    store: kept.get_or_init(|| store).clone(),
+                })
             };
-            let result = serve(&config, opened, listeners, set_log_level, shutdown).await;
-            store.close().await;
+            let result = serve(serving, opening).await;
+            if let Some(store) = kept.into_inner() {
+                store.close().await;
+            }
             result
         }
         StoreConfig::DynamoDb(table) => {
-            let opened = Opened {
-                floor: EtcdIndex(0),
-                read_consistency: match table.read_consistency {
-                    ReadConsistency::Strong => Consistency::Strong,
-                    ReadConsistency::Eventual => Consistency::Eventual,
-                },
-                store: open_dynamodb(table).await?,
+            let opening = async {
+                Ok(Opened {
+                    floor: EtcdIndex(0),
+                    read_consistency: match table.read_consistency {
+                        ReadConsistency::Strong => Consistency::Strong,
+                        ReadConsistency::Eventual => Consistency::Eventual,
+                    },
+                    store: open_dynamodb(table).await?,
+                })
             };
-            serve(&config, opened, listeners, set_log_level, shutdown).await
+            serve(serving, opening).await
         }
     }
 }
@@ -117,9 +153,12 @@ async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError>
         create_table: table.create_table,
         timing: Timing::default(),
     };
+    metrics::keyspace_opened(&table.keyspace);
     let meter = Meter::new(|call| {
-        metrics::dynamodb_called(call.operation, call.units, call.turned_away);
-        for (operation, units) in call.spent_on {
+        let Consumed { operation, units, spent_on, outcome, took } = call;
+        let outcome = outcome.name();
+        metrics::dynamodb_called(DynamodbCall { operation, outcome, units, took });
+        for (operation, units) in spent_on {
             metrics::units_spent(operation, units);
         }
     });
@@ -135,14 +174,62 @@ async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
     opened.map_err(|error| StartError::new("--data-dir", error))
 }
 
-/// Opens the keyspace in a store, and serves it.
+/// Opens the store and the keyspace in it, and serves it. What listens answers probes meanwhile.
 async fn serve<S: Store>(
+    serving: Serving<'_>,
+    opening: impl Future<Output = Result<Opened<S>, StartError>>,
+) -> Result<(), StartError> {
+    let Serving { config, listeners, set_log_level, shutdown } = serving;
+    let bound = Bound::of(&listeners);
+    let looks = listeners.iter().find_map(|listener| listener.tls.clone());
+    let looks = looks.map(|tls| tokio::spawn(async move { tls.keep_looking().await }));
+    let (is_open, coming) = oneshot::channel();
+    let keys = async {
+        match coming.await {
+            Ok(keyspace) => keyspace,
+            // It will not come any more, and the reason is told elsewhere.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let of_http = http_config(config, config.advertised(&bound.clients), set_log_level);
+    let http = tokio::spawn(v2http::serve(listeners, keys, of_http, shutdown.clone()));
+    let keyspace = tokio::select! {
+        biased;
+        () = shutdown.begun() => None,
+        opened = async { open_keyspace(config, opening.await?).await } => Some(opened?),
+    };
+    let Some(keyspace) = keyspace else {
+        tracing::info!("stopped before it was open");
+        return said(http.await);
+    };
+    let sweeper = tokio::spawn({
+        let keyspace = Arc::clone(&keyspace);
+        async move { keyspace.keep_sweeping().await }
+    });
+    keyspace.follow_from_the_start().await;
+    let announced = announce(config, &bound);
+    // Where the receiver is gone, the shutdown was faster.
+    let _ = is_open.send(Arc::clone(&keyspace));
+    if announced.is_err() {
+        shutdown.begin();
+    }
+    let served = said(http.await);
+    if let Some(looks) = looks {
+        looks.abort();
+    }
+    sweeper.abort();
+    // Only when it has ended is nothing of it under way any more.
+    let _aborted = sweeper.await;
+    keyspace.leave().await;
+    announced.map_err(|error| StartError::new("cannot write to standard output", error))?;
+    served
+}
+
+/// Opens the keyspace in a store, and removes what is overdue.
+async fn open_keyspace<S: Store>(
     config: &Config,
     opened: Opened<S>,
-    listeners: Vec<Listener>,
-    set_log_level: SetLogLevel,
-    shutdown: Shutdown,
-) -> Result<(), StartError> {
+) -> Result<Arc<Keyspace<S>>, StartError> {
     let Opened { store, read_consistency, floor } = opened;
     let wall: Arc<dyn Clock> = Arc::new(SystemClock);
     let clock = IndexClock::new(wall, MAX_DRIFT_US, floor);
@@ -151,11 +238,6 @@ async fn serve<S: Store>(
         StoreConfig::Embedded { .. } => clock,
         StoreConfig::DynamoDb(_) => clock.in_lane(fastrand::u64(..)),
     };
-    let clock = Arc::new(clock);
-    let request_timeout = config.request_timeout;
-    let watch_window = config.watch.window;
-    // On DynamoDB the table's own TTL removes files, and nobody pays for it.
-    let scan_for_ttl = matches!(config.store, StoreConfig::Embedded { .. });
     let watch_reach = match config.watch.kind {
         WatchKind::Local | WatchKind::Off => Reach::Own,
         WatchKind::Streams => Reach::All,
@@ -163,52 +245,28 @@ async fn serve<S: Store>(
     let of_keyspace = keyspace::Config {
         read_consistency,
         max_requests: config.max_concurrent_requests,
-        request_timeout,
-        watch_window,
+        request_timeout: config.request_timeout,
+        watch_window: config.watch.window,
         watch_reach,
-        scan_for_ttl,
+        // On DynamoDB the table's own TTL removes files, and nobody pays for it.
+        scan_for_ttl: matches!(config.store, StoreConfig::Embedded { .. }),
     };
-    let keyspace = Keyspace::open(store, clock, of_keyspace)
+    let keyspace = Keyspace::open(store, Arc::new(clock), of_keyspace)
         .await
         .map_err(|error| StartError::new("cannot open the keyspace", error))?;
-    let keyspace = Arc::new(keyspace);
     keyspace
         .sweep()
         .await
-        .map_err(|error| StartError::new("cannot remove what is overdue", error))?;
-    let sweeper = tokio::spawn({
-        let keyspace = Arc::clone(&keyspace);
-        async move { keyspace.keep_sweeping().await }
-    });
-    keyspace.follow_from_the_start().await;
-    let served =
-        serve_keys(config, Arc::clone(&keyspace), listeners, set_log_level, shutdown).await;
-    sweeper.abort();
-    // Only when it has ended is nothing of it under way any more.
-    let _aborted = sweeper.await;
-    keyspace.leave().await;
-    served
+        .map_err(|error| StartError::new("cannot remove what is overdue", error.chain()))?;
+    Ok(Arc::new(keyspace))
 }
 
-/// Says where it listens, and serves until the end.
-async fn serve_keys<K: Keys>(
+fn http_config(
     config: &Config,
-    keys: Arc<K>,
-    listeners: Vec<Listener>,
+    client_urls: Vec<String>,
     set_log_level: SetLogLevel,
-    shutdown: Shutdown,
-) -> Result<(), StartError> {
-    let bound = bound_at(&listeners, Door::Clients);
-    for hint in config.hints(&bound) {
-        tracing::warn!("{hint}");
-    }
-    let looks = listeners.iter().find_map(|listener| listener.tls.clone());
-    let looks = looks.map(|tls| tokio::spawn(async move { tls.keep_looking().await }));
-    let client_urls = config.advertised(&bound);
-    tracing::info!(?bound, ?client_urls, name = config.name, "serving");
-    announce(config, &listeners)
-        .map_err(|error| StartError::new("cannot write to standard output", error))?;
-    let of_http = v2http::Config {
+) -> v2http::Config {
+    v2http::Config {
         name: config.name.clone(),
         client_urls,
         cors: config.cors.clone().map_or(Cors::Any, Cors::Origins),
@@ -220,17 +278,22 @@ async fn serve_keys<K: Keys>(
         request_timeout: config.request_timeout + ANSWER_SLACK,
         watch_timeout: config.watch.timeout,
         expose_request_units: config.expose_request_units,
+        log: LogConfig {
+            slow_request: config.observe.slow_request,
+            audit: config.observe.audit_log,
+        },
         set_log_level,
-    };
-    let drained = v2http::serve(listeners, keys, of_http, shutdown).await;
-    if let Some(looks) = looks {
-        looks.abort();
     }
-    match drained {
-        Drained::Whole => tracing::info!("stopped"),
-        Drained::Cut { connections, writes } => {
+}
+
+/// Says how serving ended.
+fn said(ended: Result<Drained, JoinError>) -> Result<(), StartError> {
+    match ended {
+        Ok(Drained::Whole) => tracing::info!("stopped"),
+        Ok(Drained::Cut { connections, writes }) => {
             tracing::warn!(connections, writes, "stopped with requests under way");
         }
+        Err(panicked) => return Err(StartError::new("serving broke off", panicked)),
     }
     Ok(())
 }
@@ -269,21 +332,37 @@ fn load_tls(config: &TlsConfig) -> Result<Tls, StartError> {
     Tls::load(files).map_err(|error| StartError::new("cannot speak TLS", error))
 }
 
-/// The addresses of the listeners that serve this, in the order of their flag.
-fn bound_at(listeners: &[Listener], door: Door) -> Vec<SocketAddr> {
-    let listeners = listeners.iter().filter(|listener| listener.door == door);
-    listeners.filter_map(|listener| listener.socket.local_addr().ok()).collect()
+/// Where it listens, in the order of the flags.
+struct Bound {
+    clients: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
 }
 
-/// The one line on standard output, for whoever started the program and waits for it.
-fn announce(config: &Config, listeners: &[Listener]) -> io::Result<()> {
+impl Bound {
+    fn of(listeners: &[Listener]) -> Bound {
+        let at = |door: Door| {
+            let listeners = listeners.iter().filter(|listener| listener.door == door);
+            listeners.filter_map(|listener| listener.socket.local_addr().ok()).collect()
+        };
+        Bound { clients: at(Door::Clients), metrics: at(Door::Metrics) }
+    }
+}
+
+/// Says where it listens: in the log, and in the one line on standard output, for whoever started
+/// the program and waits for it.
+fn announce(config: &Config, bound: &Bound) -> io::Result<()> {
+    for hint in config.hints(&bound.clients) {
+        tracing::warn!("{hint}");
+    }
+    let client_urls = config.advertised(&bound.clients);
+    tracing::info!(bound = ?bound.clients, ?client_urls, name = config.name, "serving");
     let mut out = io::stdout().lock();
     write!(out, "listening on")?;
-    for (url, address) in config.listen.iter().zip(bound_at(listeners, Door::Clients)) {
-        write!(out, " {}", url.scheme.url(address))?;
+    for (url, address) in config.listen.iter().zip(&bound.clients) {
+        write!(out, " {}", url.scheme.url(*address))?;
     }
-    for (url, address) in config.listen_metrics.iter().zip(bound_at(listeners, Door::Metrics)) {
-        write!(out, ", metrics on {}", url.scheme.url(address))?;
+    for (url, address) in config.listen_metrics.iter().zip(&bound.metrics) {
+        write!(out, ", metrics on {}", url.scheme.url(*address))?;
     }
     writeln!(out)?;
     out.flush()

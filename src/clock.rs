@@ -107,6 +107,12 @@ impl IndexClock {
         }
     }
 
+    /// How far the indexes are ahead of the wall clock, because those of other gateways are.
+    pub fn ahead(&self) -> Duration {
+        let last = self.lock().last;
+        Duration::from_micros(last.saturating_sub(self.wall.now_us()))
+    }
+
     /// The same clock in a lane, beside those of other gateways.
     pub fn in_lane(self, lane: u64) -> IndexClock {
         IndexClock { lane: Some(lane % LANES), ..self }
@@ -285,6 +291,16 @@ mod tests {
         let wall = Arc::new(FakeClock::at_us(now_us));
         let clock = IndexClock::new(Arc::clone(&wall) as Arc<dyn Clock>, DRIFT_US, EtcdIndex(0));
         (wall, clock)
+    }
+
+    #[test]
+    fn it_tells_how_far_other_clocks_are_ahead() {
+        let (wall, clock) = clock_at(1_000_000);
+        assert_eq!(clock.ahead(), Duration::ZERO);
+        clock.observe(EtcdIndex(3_500_000)).expect("not too far");
+        assert_eq!(clock.ahead(), Duration::from_millis(2500));
+        wall.advance_ms(4000);
+        assert_eq!(clock.ahead(), Duration::ZERO);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::telemetry::LogFormat;
 mod commands;
 mod health;
 mod limits;
+mod observe;
 mod tls;
 mod typed;
 mod urls;
@@ -25,6 +26,8 @@ pub use commands::Asked;
 pub use health::HealthCheck;
 pub use limits::ClientLimits;
 use limits::LimitFlags;
+pub use observe::ObserveConfig;
+use observe::ObserveFlags;
 pub use tls::{TlsConfig, TlsVersion};
 use tls::{TlsFlags, TlsMeaning};
 use typed::{Readable, Typed, one_of};
@@ -128,6 +131,9 @@ struct Flags {
     #[arg(long, env = "ETCDYNAMO_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     #[arg(default_value = "20000")]
     shutdown_timeout_ms: Typed<u64>,
+
+    #[command(flatten)]
+    observe: ObserveFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -200,6 +206,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// How long the drain may take.
     pub shutdown_timeout: Duration,
+    /// What operators see.
+    pub observe: ObserveConfig,
 }
 
 /// Where the tree is kept.
@@ -305,6 +313,7 @@ impl Flags {
         let watch = self.watch.meaning(&store, &mut mistakes);
         let TlsMeaning { tls, metrics, is_idle } = self.tls.meaning(&listen, &mut mistakes);
         let client_limits = self.limits.meaning(&mut mistakes);
+        let observe = self.observe.meaning(&mut mistakes);
         let cors = mistakes.check("cors", cors(&self.cors));
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
             mistakes.add("name", "must be a name of printable characters");
@@ -351,6 +360,7 @@ impl Flags {
             max_concurrent_requests,
             request_timeout: Duration::from_millis(request_timeout_ms),
             shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
+            observe,
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
     }

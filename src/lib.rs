@@ -7,7 +7,7 @@
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
 //! main -> commands -> v2http      what the program does beside serving
-//! leaves that anyone may use: clock, metrics, shutdown, tls, units
+//! leaves that anyone may use: clock, metrics, shutdown, tls, traces, units
 //! ```
 //!
 //! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
@@ -18,6 +18,7 @@
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
 //! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
 //! - [`tls`]: certificates from their files, and again when these change.
+//! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.
 //!
 //! # One request
@@ -54,6 +55,7 @@ pub mod shutdown;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod units;
 pub mod v2;
 pub mod v2http;

@@ -39,8 +39,15 @@ pub fn start(format: LogFormat, level: Level) -> Result<SetLogLevel, TryInitErro
     }))
 }
 
+/// The target of the lines about writes, by which they can be told from all others.
+pub const AUDIT: &str = "etcdynamo::audit";
+
 fn filter(level: Level) -> Targets {
-    Targets::new().with_default(LevelFilter::WARN).with_target("etcdynamo", level)
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("etcdynamo", level)
+        // Whoever wants them wants all of them, whatever else is logged.
+        .with_target(AUDIT, LevelFilter::INFO)
 }
 
 #[cfg(test)]
@@ -54,5 +61,12 @@ mod tests {
         assert!(!filter.would_enable("etcdynamo::v2http", &Level::TRACE));
         assert!(filter.would_enable("aws_config", &Level::WARN));
         assert!(!filter.would_enable("aws_config", &Level::INFO));
+    }
+
+    #[test]
+    fn writes_are_logged_whatever_our_own_level_is() {
+        let filter = filter(Level::ERROR);
+        assert!(filter.would_enable(AUDIT, &Level::INFO));
+        assert!(!filter.would_enable("etcdynamo::v2http", &Level::WARN));
     }
 }

@@ -4,6 +4,7 @@
 //! v2http    bill.charge(…)              a request's bill, for its reply's headers
 //! keyspace  Operation::Set.pays(…)      what a sum is for
 //! store     spend(units)                in the task that made the call, when it ends
+//! traces    traced(parent, …)           whose trace shows the calls
 //! ```
 //!
 //! The two are kept by the task, not by its callers' arguments, so that no call in between can
@@ -17,6 +18,8 @@
 use std::future::Future;
 use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::traces::Parent;
 
 tokio::task_local! {
     static PAYERS: Payers;
@@ -140,8 +143,8 @@ pub struct Bill(Arc<Mutex<Units>>);
 impl Bill {
     /// Does some work whose units go on this bill.
     pub fn charge<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let operation = Payers::of_this_task().0.first().map_or(Operation::Other, |p| p.operation);
-        let payer = Payer { operation, bill: Some(self.clone()) };
+        let outer = Payers::of_this_task().0.first().cloned().unwrap_or(Payer::NOBODY);
+        let payer = Payer { bill: Some(self.clone()), ..outer };
         PAYERS.scope(Payers(Arc::new([payer])), work)
     }
 
@@ -159,6 +162,16 @@ impl Bill {
 struct Payer {
     operation: Operation,
     bill: Option<Bill>,
+    trace: Option<Parent>,
+}
+
+impl Payer {
+    const NOBODY: Payer = Payer { operation: Operation::Other, bill: None, trace: None };
+}
+
+/// Does some work whose calls are shown in the trace of the request that it is done for.
+pub fn traced<F: Future>(parent: Parent, work: F) -> impl Future<Output = F::Output> {
+    PAYERS.scope(Payers(Arc::new([Payer { trace: Some(parent), ..Payer::NOBODY }])), work)
 }
 
 /// Those for whom a task works: mostly one, and several where their requests share a call.
@@ -168,7 +181,7 @@ pub struct Payers(Arc<[Payer]>);
 impl Payers {
     /// Those for whom this task works.
     pub fn of_this_task() -> Payers {
-        let nobody = || Payers(Arc::new([Payer { operation: Operation::Other, bill: None }]));
+        let nobody = || Payers(Arc::new([Payer::NOBODY]));
         PAYERS.try_with(Payers::clone).unwrap_or_else(|_| nobody())
     }
 
@@ -177,6 +190,11 @@ impl Payers {
     pub fn together(groups: impl IntoIterator<Item = Payers>) -> Payers {
         let all: Arc<[Payer]> = groups.into_iter().flat_map(|group| group.0.to_vec()).collect();
         if all.is_empty() { Payers::of_this_task() } else { Payers(all) }
+    }
+
+    /// The traces that this work is shown in.
+    pub fn traces(&self) -> Vec<Parent> {
+        self.0.iter().filter_map(|payer| payer.trace.clone()).collect()
     }
 
     /// Does some work for them, in whichever task.
@@ -241,6 +259,21 @@ mod tests {
         assert_eq!(spend(ONE_READ).collect::<Vec<_>>(), [(Operation::Other, ONE_READ)]);
         let nobody = Payers::together([]);
         assert_eq!(nobody.0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_is_shown_in_the_traces_of_all_whom_it_is_made_for() {
+        let (one, two) = (Parent::numbered(1), Parent::numbered(2));
+        let mut payers = Vec::new();
+        for parent in [&one, &two] {
+            // Whatever is done within a request on the way to its calls.
+            let work = async { Payers::of_this_task() };
+            let work = async { Bill::default().charge(Operation::Create.pays(work)).await };
+            payers.push(traced(parent.clone(), work).await);
+        }
+        assert_eq!(payers[0].traces(), std::slice::from_ref(&one));
+        assert_eq!(Payers::together(payers).traces(), [one, two]);
+        assert_eq!(Payers::of_this_task().traces(), []);
     }
 
     #[test]

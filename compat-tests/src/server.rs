@@ -245,6 +245,22 @@ impl Server {
         gateway.wait(STOP_TIMEOUT).map_err(|problem| format!("{problem}\n{}", gateway.complaints()))
     }
 
+    /// SIGTERM, without waiting for its end.
+    ///
+    /// # Errors
+    /// It does not run, or the signal could not be sent.
+    pub fn terminate(&self) -> Result<(), String> {
+        self.gateway.as_ref().ok_or("it does not run")?.terminate()
+    }
+
+    /// Waits for its own end, and says how it ended.
+    ///
+    /// # Errors
+    /// It does not run, or did not end in time.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus, String> {
+        self.gateway.take().ok_or("it does not run")?.wait(patience)
+    }
+
     /// Starts it again on the same data; its address may change.
     ///
     /// # Errors

@@ -64,6 +64,12 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         max_concurrent_requests: 4096,
         request_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(20),
+        observe: ObserveConfig {
+            slow_request: Some(Duration::from_secs(1)),
+            audit_log: false,
+            traces_url: None,
+            shutdown_delay: Duration::ZERO,
+        },
     };
     assert_eq!(good(&[]), expected);
 }
@@ -310,7 +316,9 @@ fn what_cannot_be_parsed_is_a_mistake_too_but_help_is_not() {
 #[test]
 fn every_flag_is_an_environment_variable_of_its_name() {
     use clap::CommandFactory as _;
-    for arg in commands::CommandLine::command().get_arguments() {
+    // A hidden one has the name that others gave to its variable.
+    let arguments = commands::CommandLine::command();
+    for arg in arguments.get_arguments().filter(|arg| !arg.is_hide_set()) {
         let Some(long) = arg.get_long() else { continue };
         let variable = format!("ETCDYNAMO_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
@@ -348,4 +356,41 @@ fn a_health_check_has_flags_of_its_own_and_none_of_the_servers() {
     for args in [["healthcheck", "--create-table"], ["--create-table", "healthcheck"]] {
         assert_eq!(asked(&args).expect_err("a mistake").exit_code, EXIT_USAGE, "{args:?}");
     }
+}
+
+#[test]
+fn what_operators_see() {
+    let given = good(&["--slow-request-ms", "0", "--audit-log", "--shutdown-delay-ms", "5000"]);
+    let expected = ObserveConfig {
+        slow_request: None,
+        audit_log: true,
+        traces_url: None,
+        shutdown_delay: Duration::from_secs(5),
+    };
+    assert_eq!(given.observe, expected);
+    for (endpoint, url) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("https://collector.example.com/otlp/", "https://collector.example.com/otlp/v1/traces"),
+    ] {
+        for flag in ["--otlp-endpoint", "--otel-exporter-otlp-endpoint"] {
+            let given = good(&[flag, endpoint]).observe.traces_url.map(|url| url.to_string());
+            assert_eq!(given.as_deref(), Some(url), "{flag}");
+        }
+    }
+    assert_eq!(good(&["--otlp-endpoint", ""]).observe.traces_url, None);
+    assert_eq!(
+        mistakes(&[
+            "--slow-request-ms",
+            "soon",
+            "--shutdown-delay-ms",
+            "-",
+            "--otlp-endpoint",
+            "user:password@host",
+        ]),
+        [
+            "--slow-request-ms: 'soon' is no number that it can be",
+            "--shutdown-delay-ms: '-' is no number that it can be",
+            "--otlp-endpoint: is no URL like http://127.0.0.1:4318",
+        ]
+    );
 }

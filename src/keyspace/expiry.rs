@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::drain::Drain;
 use super::{Keyspace, store_failed, timed_out};
+use crate::metrics;
 use crate::store::{Consistency, Store};
 use crate::units::Operation as Spent;
 use crate::v2::{Commit, Error, Key, Op, Record, RecordKind, Seen, UnixMs};
@@ -65,7 +66,10 @@ impl<S: Store> Keyspace<S> {
             let pause = match timeout(ROUND_LIMIT, round).await.unwrap_or(Err(timed_out())) {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::warn!(%error, "the sweep failed and will be tried again");
+                    tracing::warn!(
+                        error = error.chain(),
+                        "the sweep failed and will be tried again"
+                    );
                     IDLE_INTERVAL
                 }
             };
@@ -88,6 +92,7 @@ impl<S: Store> Keyspace<S> {
         }
         *seen_before = under_way.into_iter().cloned().collect();
         self.expire_dirs(&work).await?;
+        metrics::clock_ahead(self.clock.ahead());
         let soon = if seen_before.is_empty() { IDLE_INTERVAL } else { DRAIN_INTERVAL };
         Ok(self.until_next(&work).min(soon))
     }

@@ -163,7 +163,7 @@ impl<S> Keyspace<S> {
                 sleep(Duration::from_micros(SKEW_ALLOWANCE_US)).await;
             }
             Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "watches are not answered yet"),
+            Err(error) => tracing::warn!(error = error.chain(), "watches are not answered yet"),
         }
     }
 
@@ -281,7 +281,7 @@ impl<S: Store> Keyspace<S> {
                         }
                     }
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error.chain(),
                 Err(_elapsed) => "it takes too long".to_owned(),
             };
             tracing::warn!(why, "the table's stream cannot be followed, and watches are refused");

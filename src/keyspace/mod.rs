@@ -9,6 +9,7 @@ mod drain;
 mod expiry;
 mod following;
 mod gather;
+mod health;
 mod in_flight;
 mod just_written;
 mod neighbours;
@@ -48,6 +49,7 @@ use crate::watch::Hub;
 use drain::Drain;
 use following::Following;
 use gather::Groups;
+use health::Health;
 use in_flight::InFlight;
 use neighbours::Neighbours;
 use room::Rooms;
@@ -132,7 +134,7 @@ pub trait Keys: Send + Sync + 'static {
     /// Ends all watches, and those that are still to come at once.
     fn end_watches(&self);
 
-    /// Whether the store answers. Bounded in time.
+    /// Whether the store answers, as of a moment ago. Bounded in time, and in what it costs.
     fn healthy(&self) -> impl Future<Output = bool> + Send;
 
     /// The time, by the one clock that TTLs are counted with.
@@ -185,6 +187,7 @@ pub struct Keyspace<S> {
     clock: Arc<IndexClock>,
     config: Config,
     identity: Identity,
+    health: Health,
     counters: Counters,
     gateway: u32,
     admission: Semaphore,
@@ -243,12 +246,7 @@ impl<S: Store> Keys for Keyspace<S> {
     }
 
     async fn healthy(&self) -> bool {
-        let root = Key::root();
-        let probe = Spent::Health.pays(self.store.get(&root, Consistency::Strong));
-        // A store that is busy answers, only not to everybody.
-        let answers = |probed: &Result<_, _>| matches!(probed, Ok(_) | Err(StoreError::Busy));
-        let probed = timeout(Duration::from_secs(1), probe).await;
-        probed.as_ref().is_ok_and(answers)
+        self.is_healthy().await
     }
 
     fn now(&self) -> UnixMs {
@@ -339,15 +337,14 @@ fn too_far_ahead(key: &Key, ahead: TooFarAhead) -> Error {
     Error::new(ErrorCode::RaftInternal, ahead.to_string())
 }
 
-/// What a client is told of a store that has no answer. The detail goes to the log.
+/// What a client is told of a store that has no answer. The detail is for the log.
 fn store_failed(error: &StoreError) -> Error {
     match error {
         StoreError::TooLarge(why) => return Error::new(ErrorCode::InvalidField, why.as_str()),
         StoreError::Busy => return too_many_requests(),
-        StoreError::Unavailable(_) | StoreError::Indeterminate(_) => {
-            tracing::warn!(%error, "a request failed");
-        }
-        StoreError::Corrupt(_) => tracing::error!(%error, "a request failed"),
+        StoreError::Unavailable(_) | StoreError::Indeterminate(_) => {}
+        // A person must look, whoever asked.
+        StoreError::Corrupt(_) => tracing::error!(%error, "the store's data is damaged"),
     }
     let cause = match error {
         StoreError::Unavailable(_) => "the store is not available",
@@ -355,7 +352,7 @@ fn store_failed(error: &StoreError) -> Error {
         StoreError::Corrupt(_) => "the store's data cannot be read",
         StoreError::TooLarge(_) | StoreError::Busy => "the store does not take the request",
     };
-    Error::new(ErrorCode::RaftInternal, cause)
+    Error::new(ErrorCode::RaftInternal, cause).because(error.clone())
 }
 
 #[cfg(test)]

@@ -179,7 +179,10 @@ impl<S: Store> Keyspace<S> {
             sleep(BEAT_INTERVAL.mul_f64(0.9 + 0.1 * fastrand::f64())).await;
             let beat = timeout(self.config.request_timeout, Spent::Heartbeat.pays(self.beat()));
             if let Err(error) = beat.await.unwrap_or(Err(timed_out())) {
-                tracing::warn!(%error, "no sign of life could be left, or none be looked for");
+                tracing::warn!(
+                    error = error.chain(),
+                    "no sign of life could be left, or none be looked for"
+                );
             }
             self.judge_company();
         }

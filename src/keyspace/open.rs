@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::following::Following;
 use super::gather::Groups;
+use super::health::Health;
 use super::in_flight::InFlight;
 use super::neighbours::Neighbours;
 use super::room::{LISTING_BYTES, Rooms};
@@ -91,6 +92,7 @@ impl<S: Store> Keyspace<S> {
             clock,
             config,
             identity,
+            health: Health::default(),
             counters: Counters::default(),
             gateway,
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),

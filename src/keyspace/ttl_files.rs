@@ -289,7 +289,10 @@ impl<S: Store> Keyspace<S> {
                     let _ = timeout(pause, self.ttl_files.sooner.notified()).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "expiring files failed and will be tried again");
+                    tracing::warn!(
+                        error = error.chain(),
+                        "expiring files failed and will be tried again"
+                    );
                     sleep(RETRY_PAUSE).await;
                 }
             }

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::{Family, METRICS};
+use super::registry::{Family, METRICS};
 
 /// `etcdynamo_tls_handshakes_failed_total`: connections whose TLS handshake failed, or took too
 /// long.

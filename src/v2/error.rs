@@ -1,6 +1,7 @@
 //! The protocol's error answers: code, message, status, cause and index.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::index::EtcdIndex;
 use super::key::Key;
@@ -143,12 +144,43 @@ pub struct Error {
     pub cause: Vec<u8>,
     /// The index of the answer: the store's current one, 0 for what never reached the store.
     pub index: EtcdIndex,
+    /// What is behind it, for the log.
+    pub source: Source,
 }
+
+/// What is behind an error. It makes no other answer of it, so any two are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Source(Option<Arc<dyn std::error::Error + Send + Sync>>);
+
+impl PartialEq for Source {
+    fn eq(&self, _: &Source) -> bool {
+        true
+    }
+}
+
+impl Eq for Source {}
 
 impl Error {
     /// An answer with index 0. Store errors get theirs by [`Error::at_store`].
     pub fn new(code: ErrorCode, cause: impl Into<Vec<u8>>) -> Error {
-        Error { code, cause: cause.into(), index: EtcdIndex(0) }
+        Error { code, cause: cause.into(), index: EtcdIndex(0), source: Source::default() }
+    }
+
+    /// The same answer, because of this.
+    pub fn because(self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error { source: Source(Some(Arc::new(source))), ..self }
+    }
+
+    /// The error and all that is behind it, for the log.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
     }
 
     /// An answer whose cause is a key.
@@ -182,12 +214,24 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, message) = (self.code.number(), self.code.message());
+        // The cause of a comparison shows values, which are for its client alone.
+        if self.code == ErrorCode::TestFailed {
+            return write!(f, "{number}: {message} [{}]", self.index);
+        }
         let cause = String::from_utf8_lossy(&self.cause);
-        write!(f, "{}: {} ({cause}) [{}]", self.code.number(), self.code.message(), self.index)
+        write!(f, "{number}: {message} ({cause}) [{}]", self.index)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.source.0 {
+            Some(source) => Some(source.as_ref()),
+            None => None,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -217,6 +261,20 @@ mod tests {
             (401, 400),
         ];
         assert_eq!(table, etcd);
+    }
+
+    #[test]
+    fn the_log_is_told_what_is_behind_an_error_and_no_value() {
+        let behind = Error::new(ErrorCode::RaftInternal, "inner").because(fmt::Error);
+        let error = Error::new(ErrorCode::RaftInternal, "outer").because(behind);
+        let chain = format!(
+            "300: Raft Internal Error (outer) [0]: 300: Raft Internal Error (inner) [0]: {}",
+            fmt::Error
+        );
+        assert_eq!(error.chain(), chain);
+        assert_eq!(error, Error::new(ErrorCode::RaftInternal, "outer"));
+        let compared = Error::new(ErrorCode::TestFailed, "[mine != secret]");
+        assert_eq!(compared.chain(), "101: Compare failed [0]");
     }
 
     #[test]

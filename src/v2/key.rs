@@ -186,7 +186,16 @@ impl<'de> Deserialize<'de> for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.path))
+        for part in String::from_utf8_lossy(&self.path).split_inclusive(char::is_control) {
+            let (text, control) = match part.chars().next_back().filter(|last| last.is_control()) {
+                Some(last) => (&part[..part.len() - last.len_utf8()], Some(last)),
+                None => (part, None),
+            };
+            f.write_str(text)?;
+            // A line of the log is to stay one.
+            control.map_or(Ok(()), |control| write!(f, "{}", control.escape_default()))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,10 @@
-//! What operators and probes ask: version, health, metrics, the log level, and auth while there
+//! What operators and probes ask: version, metrics, the log level, and auth while there
 //! is none.
 
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
-use tokio::time::timeout;
 use tracing::Level;
 
 use super::reply::{self, Reply};
@@ -25,19 +24,6 @@ pub(super) fn serve_version(method: &Method) -> Reply {
         return reply::method_not_allowed(Some("GET"));
     }
     reply::json_document(VERSION)
-}
-
-/// `/health`: the string `"true"`, as plain text, or a 503.
-pub(super) async fn serve_health<K: Keys>(api: &Api<K>, method: &Method) -> Reply {
-    if method != Method::GET {
-        return reply::method_not_allowed(Some("GET"));
-    }
-    let healthy = timeout(api.config.request_timeout, api.keys.healthy()).await;
-    match healthy.unwrap_or(false) {
-        true => reply::text(StatusCode::OK, r#"{"health":"true"}"#),
-        // The newline is etcd's: this one goes through http.Error (etcdhttp/metrics.go).
-        false => reply::text(StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\"}\n"),
-    }
 }
 
 /// `/metrics`, for any method.

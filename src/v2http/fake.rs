@@ -74,7 +74,8 @@ impl FakeKeys {
             return Err(Error::about(ErrorCode::KeyNotFound, key).at_store(EtcdIndex(16)));
         }
         if path.starts_with(b"/broken") {
-            return Err(Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out"));
+            let error = Error::new(ErrorCode::RaftInternal, "etcdserver: request timed out");
+            return Err(error.because(std::io::Error::other("the disk is full")));
         }
         if path.starts_with(b"/slow") {
             self.slow_is_waiting.add_permits(1);

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::body::{self, Body, Unread};
 use super::params::{self, Source, Verb, invalid_form};
 use super::reply::{self, Reply};
+use super::request_log::{Audit, Who};
 use super::{Api, media_type, watch};
 use crate::keyspace::{Answer, Keys, RequestLimits};
 use crate::metrics;
@@ -44,7 +45,8 @@ async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -
     let Some(verb) = Verb::of(request.method()) else {
         return reply::method_not_allowed(Some(ALLOW));
     };
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
+    let who = head.extensions.remove::<Who>();
     let form = if verb.has_form() {
         let content_type = head.headers.get(CONTENT_TYPE).map_or(&[][..], |v| v.as_bytes());
         form_of(api, content_type, incoming).await
@@ -66,7 +68,8 @@ async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -
     match parsed {
         Ok(params::Request::Read(read)) => answer_read(api, read).await,
         Ok(params::Request::Write(write, no_value)) => {
-            answer_write(api, verb, write, no_value, share).await
+            let audit = who.map(|who| Audit::new(who, head.method, action_of(&write), &write.key));
+            answer_write(api, verb, Accepted { write, no_value, share, audit }).await
         }
         Ok(params::Request::Watch(watch)) => watch::serve(api, watch).await,
         Err(error) => reply::error(&error, &api.cluster_id),
@@ -124,19 +127,30 @@ async fn answer_read<K: Keys>(api: &Api<K>, read: Read) -> Reply {
     call.reply(api, answer, false)
 }
 
-async fn answer_write<K: Keys>(
-    api: &Api<K>,
-    verb: Verb,
+/// A write that was understood.
+struct Accepted {
     write: Write,
+    /// The answer is to leave out the nodes.
     no_value: bool,
+    /// Of the budget for bodies.
     share: Option<OwnedSemaphorePermit>,
-) -> Reply {
+    /// Where writes are logged.
+    audit: Option<Audit>,
+}
+
+async fn answer_write<K: Keys>(api: &Api<K>, verb: Verb, accepted: Accepted) -> Reply {
+    let Accepted { write, no_value, share, audit } = accepted;
     let limits = api.keys.limits();
     if let Some(value) = value_of(&write).filter(|v| v.as_bytes().len() > limits.value_bytes) {
         let (given, limit) = (value.as_bytes().len(), limits.value_bytes);
         let cause =
             format!("value of {given} bytes is over the limit of {limit} bytes of {}", limits.name);
-        return reply::error(&invalid_form(cause), &api.cluster_id);
+        let refusal = invalid_form(cause);
+        let reply = reply::error(&refusal, &api.cluster_id);
+        if let Some(audit) = audit {
+            audit.end(&Err(refusal));
+        }
+        return reply;
     }
     let call = Call::begin(match verb {
         Verb::Delete => metrics::Method::Delete,
@@ -149,6 +163,9 @@ async fn answer_write<K: Keys>(
     let task = api.writes.spawn(Payers::of_this_task().pay(async move {
         let answer = keys.write(write).await;
         drop(share);
+        if let Some(audit) = audit {
+            audit.end(&answer);
+        }
         answer
     }));
     let answer = in_time(api, async {

@@ -4,8 +4,8 @@
 //! a request does to the tree it leaves to a [`Keys`]. It holds no state that matters: whatever a
 //! client is told comes from the keyspace or from the configuration.
 //!
-//! A request goes `server` (connection, by `socket`) -> `route` (path, CORS, completion line) -> a handler
-//! (`keys`, `watch`, `cluster`, `stats`, `admin`), which reads `params` and answers by `reply`.
+//! A request goes `server` (connection, by `socket`) -> `route` (path, CORS, `request_log`) -> a handler
+//! (`keys`, `watch`, `cluster`, `stats`, `health`, `admin`), which reads `params` and answers by `reply`.
 //! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
 
 mod admin;
@@ -13,6 +13,7 @@ mod body;
 mod cluster;
 mod form;
 mod head;
+mod health;
 mod json;
 mod keys;
 mod linger;
@@ -22,9 +23,11 @@ mod path;
 pub mod probe;
 mod rate;
 mod reply;
+mod request_log;
 mod route;
 mod server;
 mod socket;
+mod starting;
 mod stats;
 mod waiting;
 mod watch;
@@ -44,8 +47,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::keyspace::Keys;
+use crate::shutdown::Shutdown;
 use crate::v2::UnixMs;
 
+pub use request_log::LogConfig;
 pub use server::{Drained, Listener, serve};
 pub use socket::Door;
 
@@ -74,6 +79,8 @@ pub struct Config {
     pub watch_timeout: Option<Duration>,
     /// Say in each reply of `/v2/keys` what the request consumed.
     pub expose_request_units: bool,
+    /// What is logged of requests.
+    pub log: LogConfig,
     /// Changes the log level, for `/config/local/log`.
     pub set_log_level: SetLogLevel,
 }
@@ -113,12 +120,13 @@ struct Api<K> {
     /// What each client sent of late, where that is limited.
     clients: Option<rate::Clients>,
     bodies: body::Budget,
+    shutdown: Shutdown,
     started: Instant,
     started_at: UnixMs,
 }
 
 impl<K: Keys> Api<K> {
-    fn new(keys: Arc<K>, config: Config) -> Api<K> {
+    fn new(keys: Arc<K>, config: Config, shutdown: Shutdown) -> Api<K> {
         let identity = keys.identity();
         // Hexadecimal without leading zeros, as etcd's types.ID prints itself.
         let cluster_id = HeaderValue::from_str(&format!("{:x}", identity.cluster_id));
@@ -128,10 +136,16 @@ impl<K: Keys> Api<K> {
             writes: TaskTracker::new(),
             clients: config.requests_per_second_per_client.map(rate::Clients::new),
             bodies: body::Budget::new(config.body_budget_bytes),
+            shutdown,
             started: Instant::now(),
             started_at: keys.now(),
             keys,
             config,
         }
+    }
+
+    /// Whether load balancers may send clients here, or why not.
+    fn ready(&self) -> Result<(), &'static str> {
+        if self.shutdown.is_announced() { Err("the server is shutting down") } else { Ok(()) }
     }
 }

@@ -11,33 +11,44 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
-use super::reply::{self, Cause, Reply};
-use super::socket::{Door, Peer};
-use super::{Api, Cors, admin, cluster, keys, path, stats};
+use super::reply::{self, Reply};
+use super::request_log::Seen;
+use super::socket::{self, Door, Peer};
+use super::{Api, Cors, admin, cluster, health, keys, path, stats};
 use crate::keyspace::Keys;
 use crate::metrics;
+use crate::units;
 
 /// The paths that a metrics URL serves, as etcd's does (etcdhttp/metrics.go).
 const FOR_OPERATORS: &[&[u8]] = &[b"/metrics", b"/health", b"/livez", b"/readyz"];
 
 /// Answers one request, and says so in the log.
-pub(super) async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
-    let began = Instant::now();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let reply = respond(api, request, &uri).await;
-    let (status, path) = (reply.status().as_u16(), uri.path());
-    if reply.status().is_server_error() {
-        let cause = reply.extensions().get::<Cause>().map(|cause| cause.0.to_string());
-        let cause = cause.unwrap_or_default();
-        tracing::warn!(%method, path, status, took = ?began.elapsed(), cause, "answered");
-    } else {
-        tracing::debug!(%method, path, status, took = ?began.elapsed(), "answered");
+pub(super) async fn answer<K: Keys>(
+    api: &Api<K>,
+    mut request: Request<Incoming>,
+    peer: &Peer,
+) -> Reply {
+    let seen = Seen::of(&request, peer.address);
+    if api.config.log.audit {
+        request.extensions_mut().insert(seen.who());
     }
-    reply
+    let work = respond(api, request, peer, seen.uri());
+    let reply = match seen.trace() {
+        None => work.await,
+        // In a place of its own: a connection is not to hold room for what there mostly is not.
+        Some(parent) => Box::pin(units::traced(parent, work)).await,
+    };
+    let reply = seen.answered(&api.config.log, reply);
+    // Soon it is over here: the client had better ask elsewhere, before its connection is closed.
+    if api.shutdown.is_announced() { reply::closing(reply) } else { reply }
 }
 
-async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>, uri: &Uri) -> Reply {
+async fn respond<K: Keys>(
+    api: &Api<K>,
+    request: Request<Incoming>,
+    peer: &Peer,
+    uri: &Uri,
+) -> Reply {
     if let Some(complaint) = malformed(&request) {
         return reply::bad_request(complaint);
     }
@@ -45,7 +56,7 @@ async fn respond<K: Keys>(api: &Api<K>, request: Request<Incoming>, uri: &Uri) -
         return reply::bad_request("400 Bad Request");
     };
     let origin = allowed_origin(&api.config.cors, request.headers());
-    let mut reply = dispatch(api, request, &path, uri.query()).await;
+    let mut reply = dispatch(api, request, peer, &path, uri.query()).await;
     if let Some(origin) = origin {
         add_cors(reply.headers_mut(), origin);
     }
@@ -67,11 +78,12 @@ fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
 async fn dispatch<K: Keys>(
     api: &Api<K>,
     request: Request<Incoming>,
+    peer: &Peer,
     path: &[u8],
     query: Option<&str>,
 ) -> Reply {
     let method = request.method();
-    if let Some(refusal) = refuse_peer(api, &request, path) {
+    if let Some(refusal) = refuse_peer(api, peer, path) {
         return refusal;
     }
     if method == Method::OPTIONS {
@@ -99,9 +111,9 @@ async fn dispatch<K: Keys>(
         b"/v2/stats/leader" => stats::serve_leader(api, method),
         b"/v2/stats/store" => stats::serve_store(api, method),
         b"/version" => admin::serve_version(method),
-        b"/health" => admin::serve_health(api, method).await,
-        // Whoever is heard has swept already, and who drains does not listen.
-        b"/livez" | b"/readyz" => reply::text(StatusCode::OK, "ok\n"),
+        b"/health" => health::serve_health(api, method).await,
+        b"/livez" => health::serve_live(method),
+        b"/readyz" => health::serve_ready(method, api.ready()),
         b"/metrics" => admin::serve_metrics(),
         b"/config/local/log" => admin::serve_log_level(api, request).await,
         path => match path.strip_prefix(b"/v2/auth/") {
@@ -112,14 +124,13 @@ async fn dispatch<K: Keys>(
 }
 
 /// What a client may not ask for where it came in, or not so often.
-fn refuse_peer<K: Keys>(api: &Api<K>, request: &Request<Incoming>, path: &[u8]) -> Option<Reply> {
-    let peer = request.extensions().get::<Peer>()?;
+fn refuse_peer<K: Keys>(api: &Api<K>, peer: &Peer, path: &[u8]) -> Option<Reply> {
     if peer.door == Door::Metrics && !FOR_OPERATORS.contains(&path) {
         return Some(reply::not_found());
     }
     // Probes and metrics are not counted.
     let clients = api.clients.as_ref().filter(|_| below(path, b"/v2").is_some())?;
-    let too_many = clients.admit(peer.address, Instant::now()).err()?;
+    let too_many = clients.admit(socket::address_of(peer.address), Instant::now()).err()?;
     metrics::request_limited();
     Some(reply::too_many(too_many.retry_after, &api.cluster_id))
 }

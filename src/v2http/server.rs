@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use super::head::{self, Alarm, HeadWatch, Late, Telling};
 use super::linger::Lingering;
 use super::socket::{self, Door, Peer, Socket};
+use super::starting::Opening;
 use super::waiting::{self, Handover};
 use super::watch::Lines;
 use super::{Api, Config, route};
@@ -78,8 +79,10 @@ pub enum Drained {
 
 /// What every connection needs.
 struct Server<K> {
-    api: Api<K>,
+    opening: Opening<K>,
     http: http1::Builder,
+    idle_timeout: Duration,
+    header_timeout: Duration,
     permits: Arc<Semaphore>,
     metrics_permits: Arc<Semaphore>,
     /// For handshakes under way: half of all connections.
@@ -90,10 +93,11 @@ struct Server<K> {
     cut: CancellationToken,
 }
 
-/// Serves until the shutdown begins, and then drains within its grace.
+/// Serves until the shutdown begins, and then drains within its grace. Until there are `keys`, only
+/// probes are answered.
 pub async fn serve<K: Keys>(
     listeners: Vec<Listener>,
-    keys: Arc<K>,
+    keys: impl Future<Output = Arc<K>>,
     config: Config,
     shutdown: Shutdown,
 ) -> Drained {
@@ -109,24 +113,39 @@ pub async fn serve<K: Keys>(
         handshakes: Arc::new(Semaphore::new(config.max_connections.div_ceil(2))),
         connections: TaskTracker::new(),
         cut: CancellationToken::new(),
-        api: Api::new(keys, config),
+        opening: Opening::new(config.request_timeout, config.log),
         http,
-        shutdown,
+        idle_timeout: config.idle_timeout,
+        header_timeout: config.header_timeout,
+        shutdown: shutdown.clone(),
     });
     let acceptors = TaskTracker::new();
     for listener in listeners {
         acceptors.spawn(accept(Arc::clone(&server), listener));
     }
     acceptors.close();
-    acceptors.wait().await;
+    let opening = async {
+        server.opening.opened(Api::new(keys.await, config, shutdown));
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = acceptors.wait() => {}
+        () = opening => {}
+    }
     drain(&server).await
 }
 
 async fn drain<K: Keys>(server: &Server<K>) -> Drained {
     let deadline = server.shutdown.deadline();
-    // An answer that goes on for ever is one that ends now.
-    server.api.keys.end_watches();
-    let writes = &server.api.writes;
+    let none = TaskTracker::new();
+    let writes = match server.opening.api() {
+        Some(api) => {
+            // An answer that goes on for ever is one that ends now.
+            api.keys.end_watches();
+            &api.writes
+        }
+        None => &none,
+    };
     server.connections.close();
     writes.close();
     let done = async {
@@ -167,7 +186,6 @@ async fn accept<K: Keys>(server: Arc<Server<K>>, listener: Listener) {
         let Ok(permit) = permit else { return };
         match accepted {
             Ok((socket, address)) => {
-                let address = socket::address_of(address);
                 let peer = Peer { address, common_name: None, door };
                 let open = Open { _permit: permit, _open: metrics::connection_opened() };
                 let arrival = Arrival { socket, peer, open };
@@ -268,14 +286,16 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
     let (handover, heads) = (Arc::clone(socket.handover()), Arc::clone(socket.heads()));
     heads.answered();
     let was_used = AtomicBool::new(false);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         was_used.store(true, Ordering::Relaxed);
         heads.request_came();
-        let (api, handover, heads) = (&server.api, &handover, &heads);
-        request.extensions_mut().insert(peer.clone());
+        let (server, peer, handover, heads) = (&server, &peer, &handover, &heads);
         async move {
             let may_leave = waiting::may_leave(&request);
-            let mut reply = route::answer(api, request).await;
+            let mut reply = match server.opening.api() {
+                Some(api) => route::answer(api, request, peer).await,
+                None => Box::pin(server.opening.answer(request, peer, &server.shutdown)).await,
+            };
             reply.body_mut().keep(Telling(Arc::clone(heads)));
             Ok::<_, Infallible>(if may_leave { handover.offer(reply) } else { reply })
         }
@@ -284,8 +304,7 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
     // Tokens of its own: a connection looks at them at every step, and should meet nobody there.
     let stop = server.shutdown.child();
     let cut = server.cut.child_token();
-    let config = &server.api.config;
-    let mut alarm = Alarm::new(config.idle_timeout, config.header_timeout);
+    let mut alarm = Alarm::new(server.idle_timeout, server.header_timeout);
     let served = tokio::select! {
         biased;
         served = until_served(&mut connection, &handover, &heads, &mut alarm) => served,

@@ -25,7 +25,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     /// Its address; that of a load balancer where one is in between.
-    pub(super) address: IpAddr,
+    pub(super) address: SocketAddr,
     /// The common name of its certificate, which is one of a trusted CA.
     pub(super) common_name: Option<Arc<str>>,
     /// What it may ask for there.

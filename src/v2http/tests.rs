@@ -3,6 +3,7 @@
 //! What is expected here was seen on the wire of an etcd 3.4.23; where this server differs on
 //! purpose, the test says so.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
@@ -15,16 +16,20 @@ use tokio::task::JoinHandle;
 use tracing::Level;
 
 use super::fake::FakeKeys;
-use super::{Config, Cors, Door, Drained, Listener, serve};
-use crate::shutdown::Shutdown;
+use super::{Config, Cors, Door, Drained, Listener, LogConfig, serve};
+use crate::shutdown::{Pace, Shutdown};
 use crate::tls::Tls;
 use crate::v2::Operation;
 
 mod answers;
 mod connections;
 mod limits;
+mod logs;
 mod secure;
 mod watches;
+
+/// One listener without TLS, as most tests need it.
+const PLAIN: [(Option<Arc<Tls>>, Door); 1] = [(None, Door::Clients)];
 
 /// A server that runs, and what it runs on.
 struct Running {
@@ -48,6 +53,7 @@ struct Setup {
     watch_timeout: Option<Duration>,
     expose_request_units: bool,
     grace: Duration,
+    log: LogConfig,
 }
 
 impl Default for Setup {
@@ -63,18 +69,38 @@ impl Default for Setup {
             watch_timeout: None,
             expose_request_units: false,
             grace: Duration::from_secs(30),
+            log: LogConfig::default(),
         }
     }
 }
 
 impl Setup {
     async fn start(self) -> Running {
-        let plain = [(None, Door::Clients)];
-        self.start_at(plain).await
+        let keys = Arc::new(FakeKeys::new(self.value_bytes));
+        self.start_on(PLAIN, Arc::clone(&keys), ready(keys)).await
     }
 
     /// With several listeners, of which the first one has the address.
     async fn start_at<const N: usize>(self, doors: [(Option<Arc<Tls>>, Door); N]) -> Running {
+        let keys = Arc::new(FakeKeys::new(self.value_bytes));
+        self.start_on(doors, Arc::clone(&keys), ready(keys)).await
+    }
+
+    /// With keys that come later.
+    async fn start_with(
+        self,
+        coming: impl Future<Output = Arc<FakeKeys>> + Send + 'static,
+    ) -> Running {
+        let keys = Arc::new(FakeKeys::new(self.value_bytes));
+        self.start_on(PLAIN, keys, coming).await
+    }
+
+    async fn start_on<const N: usize>(
+        self,
+        doors: [(Option<Arc<Tls>>, Door); N],
+        keys: Arc<FakeKeys>,
+        coming: impl Future<Output = Arc<FakeKeys>> + Send + 'static,
+    ) -> Running {
         let mut listeners = Vec::new();
         for (tls, door) in doors {
             let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -82,8 +108,7 @@ impl Setup {
         }
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.socket.local_addr().unwrap()).collect();
-        let keys = Arc::new(FakeKeys::new(self.value_bytes));
-        let shutdown = Shutdown::new(self.grace);
+        let shutdown = Shutdown::new(Pace { delay: Duration::ZERO, grace: self.grace });
         let log_levels = Arc::<Mutex<Vec<Level>>>::default();
         let set_levels = Arc::clone(&log_levels);
         let config = Config {
@@ -98,9 +123,10 @@ impl Setup {
             request_timeout: self.request_timeout,
             watch_timeout: self.watch_timeout,
             expose_request_units: self.expose_request_units,
+            log: self.log,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
-        let serving = serve(listeners, Arc::clone(&keys), config, shutdown.clone());
+        let serving = serve(listeners, coming, config, shutdown.clone());
         let server = tokio::spawn(serving);
         Running { address: addresses[0], addresses, keys, shutdown, log_levels, server }
     }

@@ -9,19 +9,18 @@
 //! its total. (A last call that is cut short would make an unknown outcome of a certain one.)
 
 use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::types::ConsumedCapacity;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::{Failure, Fate};
+use super::meter::Call;
+use crate::metrics;
 use crate::store::StoreError;
-use crate::units::{Operation, Units, spend};
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,79 +46,6 @@ impl Default for Timing {
             read: Duration::from_secs(2),
             commit: Duration::from_secs(2),
         }
-    }
-}
-
-/// What one call consumed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Consumed {
-    /// DynamoDB's name of the operation.
-    pub operation: &'static str,
-    /// The request units. DynamoDB does not tell them where a condition failed: there they are
-    /// counted by the size of the item it gave back, or of the one that was to be written.
-    pub units: Units,
-    /// What they were spent on, and how much on each.
-    pub spent_on: Vec<(Operation, Units)>,
-    /// Whether the call was turned away to be tried again: throttled or in conflict.
-    pub turned_away: bool,
-}
-
-/// Is told of every call, when it ends, in the task that made it.
-#[derive(Clone)]
-pub struct Meter(Arc<dyn Fn(Consumed) + Send + Sync>);
-
-impl Meter {
-    /// A meter that passes on what it is told.
-    pub fn new(tell: impl Fn(Consumed) + Send + Sync + 'static) -> Meter {
-        Meter(Arc::new(tell))
-    }
-
-    /// A meter that nobody reads.
-    pub fn none() -> Meter {
-        Meter::new(|_| ())
-    }
-
-    pub(super) fn read<'a>(
-        &self,
-        operation: &'static str,
-        capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
-    ) {
-        let read = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
-        self.tell(operation, Units { read, write: 0.0 }, false);
-    }
-
-    pub(super) fn wrote<'a>(
-        &self,
-        operation: &'static str,
-        capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
-    ) {
-        let mut units = Units::default();
-        for table in capacity {
-            // A transaction that comes again with its token is only read.
-            let read = table.read_capacity_units().unwrap_or_default();
-            let write = table.capacity_units().unwrap_or_default() - read;
-            units += Units { read, write };
-        }
-        self.tell(operation, units, false);
-    }
-
-    pub(super) fn write_units(&self, operation: &'static str, write: f64) {
-        self.tell(operation, Units { read: 0.0, write }, false);
-    }
-
-    pub(super) fn failed(&self, operation: &'static str, failure: &Failure) {
-        self.tell(operation, Units::default(), failure.fate == Fate::Passing);
-    }
-
-    fn tell(&self, operation: &'static str, units: Units, turned_away: bool) {
-        let spent_on = spend(units).collect();
-        (self.0)(Consumed { operation, units, spent_on, turned_away });
-    }
-}
-
-impl fmt::Debug for Meter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Meter")
     }
 }
 
@@ -154,10 +80,14 @@ where
 /// would keep room for it all the same.)
 pub(super) fn attempt<T, E>(
     within: Duration,
+    metered: Option<&mut Call>,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
 ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
     let call = Box::pin(call);
     async move {
+        if let Some(metered) = metered {
+            metered.sent();
+        }
         match timeout(within, call).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) => Err(Trouble::Sdk(Box::new(error))),
@@ -185,10 +115,11 @@ impl Lines {
     /// Makes one call when there is a line for it.
     pub(super) fn attempt<T, E>(
         &self,
+        metered: &mut Call,
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
     ) -> impl Future<Output = Result<T, Trouble<E>>> + Send {
         let Timing { turn, attempt: within, .. } = self.timing;
-        let call = attempt(within, call);
+        let call = attempt(within, Some(metered), call);
         async move {
             match timeout(turn, self.free.acquire()).await {
                 Ok(Ok(_line)) => call.await,
@@ -223,6 +154,7 @@ impl Patience {
             return false;
         }
         sleep(pause).await;
+        metrics::dynamodb_retried();
         true
     }
 
@@ -246,7 +178,7 @@ where
             Err(failure) => failure,
         };
         match failure.fate {
-            Fate::Passing | Fate::Unknown => {
+            Fate::Passing(_) | Fate::Unknown => {
                 if !patience.pause().await {
                     return Err(StoreError::Unavailable(failure.why));
                 }

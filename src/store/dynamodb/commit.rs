@@ -33,9 +33,10 @@ use aws_sdk_dynamodb::types::{
 
 use super::DynamoDbStore;
 use super::calls::{Patience, Trouble};
-use super::error::{Failure, Fate, invalid};
+use super::error::{Failure, Fate, Obstacle, invalid};
 use super::item::{MODIFIED, decode_at, size};
 use super::layout::Attributes;
+use super::meter::{Call, failed};
 use super::write::{Act, Part, token, whole};
 use crate::store::{Committed, StoreError};
 use crate::v2::{Commit, Key, Op};
@@ -56,7 +57,7 @@ impl DynamoDbStore {
             };
             tracing::debug!(index = commit.id.index.0, ?fate, why, "a commit has no result");
             match fate {
-                Fate::Passing => {
+                Fate::Passing(_) => {
                     if patience.pause().await {
                         continue;
                     }
@@ -68,7 +69,7 @@ impl DynamoDbStore {
                 Fate::Invalid => StoreError::Corrupt(why),
                 Fate::Unknown => StoreError::Indeterminate(why),
                 Fate::Crowded => StoreError::Busy,
-                Fate::Passing | Fate::Lasting => StoreError::Unavailable(why),
+                Fate::Passing(_) | Fate::Lasting => StoreError::Unavailable(why),
             });
         }
     }
@@ -99,9 +100,10 @@ impl DynamoDbStore {
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match self.lines.attempt(request.send()).await {
+        let mut call = self.meter.begin("UpdateItem");
+        match self.lines.attempt(&mut call, request.send()).await {
             Ok(output) => {
-                self.meter.wrote("UpdateItem", &output.consumed_capacity);
+                call.wrote(&output.consumed_capacity);
                 // Some engines give back the bare key of an item that was not there.
                 let before = output.attributes.filter(|old| old.contains_key(MODIFIED));
                 // It happened, so an old item that cannot be read must not make it an error.
@@ -111,11 +113,11 @@ impl DynamoDbStore {
             Err(trouble) => match service_error(&trouble) {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
                     let found = failed.item();
-                    self.meter.write_units("UpdateItem", condition_units(found, written));
+                    call.refused(condition_units(found, written));
                     let found = found.map(|item| decode_at(key.clone(), item)).transpose();
                     Ok(Committed::Refused { found: vec![(0, found.map_err(unreadable)?)] })
                 }
-                _ => Err(self.failed("UpdateItem", &trouble)),
+                _ => Err(failed(call, &trouble)),
             },
         }
     }
@@ -132,9 +134,10 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = self.lines.attempt(request.send()).await;
+                let mut call = self.meter.begin("PutItem");
+                let done = self.lines.attempt(&mut call, request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
-                self.record_written("PutItem", written, done)
+                record_written(call, written, done)
             }
             Act::Delete => {
                 let request = (self.client.delete_item())
@@ -143,36 +146,12 @@ impl DynamoDbStore {
                     .set_condition_expression(condition)
                     .set_expression_attribute_values(values)
                     .return_consumed_capacity(ReturnConsumedCapacity::Total);
-                let done = self.lines.attempt(request.send()).await;
+                let mut call = self.meter.begin("DeleteItem");
+                let done = self.lines.attempt(&mut call, request.send()).await;
                 let done = done.map(|output| output.consumed_capacity);
-                self.record_written("DeleteItem", written, done)
+                record_written(call, written, done)
             }
             Act::Update(_) => unreachable!("a record is put or deleted"),
-        }
-    }
-
-    fn record_written<E>(
-        &self,
-        operation: &'static str,
-        written: usize,
-        done: Result<Option<ConsumedCapacity>, Trouble<E>>,
-    ) -> Result<Committed, Failure>
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        match done {
-            Ok(consumed) => {
-                self.meter.wrote(operation, &consumed);
-                Ok(Committed::Applied { before: None })
-            }
-            Err(trouble) => {
-                let code = service_error(&trouble).and_then(ProvideErrorMetadata::code);
-                if code == Some(CONDITION_FAILED) {
-                    self.meter.write_units(operation, condition_units(None, written));
-                    return Ok(Committed::Refused { found: Vec::new() });
-                }
-                Err(self.failed(operation, &trouble))
-            }
         }
     }
 
@@ -184,9 +163,10 @@ impl DynamoDbStore {
             .set_transact_items(Some(parts.collect()))
             .client_request_token(token)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let trouble = match self.lines.attempt(request.send()).await {
+        let mut call = self.meter.begin("TransactWriteItems");
+        let trouble = match self.lines.attempt(&mut call, request.send()).await {
             Ok(output) => {
-                self.meter.wrote("TransactWriteItems", output.consumed_capacity());
+                call.wrote(output.consumed_capacity());
                 return Ok(Committed::Applied { before: None });
             }
             Err(trouble) => trouble,
@@ -194,7 +174,7 @@ impl DynamoDbStore {
         let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
             service_error(&trouble)
         else {
-            return Err(self.failed("TransactWriteItems", &trouble));
+            return Err(failed(call, &trouble));
         };
         let verdict = cancelled_by(cancelled, &commit.ops);
         match &verdict {
@@ -202,11 +182,36 @@ impl DynamoDbStore {
                 let reasons = cancelled.cancellation_reasons().iter().zip(written);
                 let units =
                     reasons.map(|(reason, written)| 2.0 * condition_units(reason.item(), written));
-                self.meter.write_units("TransactWriteItems", units.sum());
+                call.refused(units.sum());
             }
-            Err(failure) => self.meter.failed("TransactWriteItems", failure),
+            Err(failure) => call.failed(failure),
         }
         verdict
+    }
+}
+
+/// What became of a record that was to be written.
+fn record_written<E>(
+    call: Call,
+    written: usize,
+    done: Result<Option<ConsumedCapacity>, Trouble<E>>,
+) -> Result<Committed, Failure>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match done {
+        Ok(consumed) => {
+            call.wrote(&consumed);
+            Ok(Committed::Applied { before: None })
+        }
+        Err(trouble) => {
+            let code = service_error(&trouble).and_then(ProvideErrorMetadata::code);
+            if code == Some(CONDITION_FAILED) {
+                call.refused(condition_units(None, written));
+                return Ok(Committed::Refused { found: Vec::new() });
+            }
+            Err(failed(call, &trouble))
+        }
     }
 }
 
@@ -239,12 +244,18 @@ fn cancelled_by(
             Code::TooLarge => Fate::TooLarge,
             Code::Invalid => invalid(reason.message().unwrap_or_default()),
             Code::Other => Fate::Lasting,
-            Code::Fine | Code::Passing | Code::ConditionFailed => continue,
+            Code::Fine | Code::Passing(_) | Code::ConditionFailed => continue,
         };
         return Err(Failure::new(fate, why(reason)));
     }
-    let passing = reasons.iter().find(|reason| code(reason) == Code::Passing);
-    Err(Failure::new(Fate::Passing, passing.map_or("cancelled".to_owned(), why)))
+    let passing = reasons.iter().find(|reason| matches!(code(reason), Code::Passing(_)));
+    let obstacle = passing.map_or(Obstacle::Conflict, |reason| match code(reason) {
+        Code::Passing(obstacle) => obstacle,
+        Code::Fine | Code::ConditionFailed | Code::TooLarge | Code::Invalid | Code::Other => {
+            Obstacle::Conflict
+        }
+    });
+    Err(Failure::new(Fate::Passing(obstacle), passing.map_or("cancelled".to_owned(), why)))
 }
 
 /// Why a part cancelled its transaction.
@@ -255,7 +266,7 @@ enum Code {
     /// Its condition does not hold.
     ConditionFailed,
     /// It met another call, or was throttled.
-    Passing,
+    Passing(Obstacle),
     /// Something is too large.
     TooLarge,
     /// DynamoDB does not take it as it is.
@@ -269,8 +280,9 @@ impl Code {
         match reason.code() {
             None | Some("None") => Code::Fine,
             Some("ConditionalCheckFailed") => Code::ConditionFailed,
-            Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded") => {
-                Code::Passing
+            Some("TransactionConflict") => Code::Passing(Obstacle::Conflict),
+            Some("ThrottlingError" | "ProvisionedThroughputExceeded") => {
+                Code::Passing(Obstacle::Throttle)
             }
             Some("ItemCollectionSizeLimitExceeded") => Code::TooLarge,
             Some("ValidationError") => Code::Invalid,

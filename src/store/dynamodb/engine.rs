@@ -23,8 +23,9 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 
-use super::calls::{Meter, Timing};
+use super::calls::Timing;
 use super::client::{self, Clients};
+use super::meter::Meter;
 use super::{DynamoDbConfig, DynamoDbStore};
 
 /// What becomes of one call instead of its reaching the engine and coming back.

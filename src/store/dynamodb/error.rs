@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 /// What became of a call that has no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It did not happen, for a reason that passes: throttled, in conflict, nobody listens.
-    Passing,
+    /// It did not happen, for a reason that passes.
+    Passing(Obstacle),
     /// It was not sent: too many others are under way.
     Crowded,
     /// It did not happen, for a reason that stays: not allowed, no such table.
@@ -25,6 +25,17 @@ pub(super) enum Fate {
     Invalid,
     /// It may have happened, or the same is under way from an earlier attempt.
     Unknown,
+}
+
+/// What passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// There are too many requests.
+    Throttle,
+    /// Another call is about the same item, or the table is being changed.
+    Conflict,
+    /// Nobody listens at the endpoint.
+    NoListener,
 }
 
 /// A call that has no result.
@@ -55,7 +66,8 @@ where
             ),
             SdkError::DispatchFailure(failure) => {
                 let refused = failure.as_connector_error().is_some_and(|e| nobody_listens(e));
-                let fate = if refused { Fate::Passing } else { Fate::Unknown };
+                let fate =
+                    if refused { Fate::Passing(Obstacle::NoListener) } else { Fate::Unknown };
                 Failure::new(fate, chain(error))
             }
             SdkError::TimeoutError(_) => Failure::new(Fate::Unknown, chain(error)),
@@ -82,10 +94,10 @@ fn fate_of(code: &str, message: &str) -> Fate {
         | "ThrottlingException"
         | "Throttling"
         | "RequestLimitExceeded"
-        | "LimitExceededException"
-        | "TransactionConflictException"
+        | "LimitExceededException" => Fate::Passing(Obstacle::Throttle),
+        "TransactionConflictException"
         | "ReplicatedWriteConflictException"
-        | "ResourceInUseException" => Fate::Passing,
+        | "ResourceInUseException" => Fate::Passing(Obstacle::Conflict),
         "TransactionInProgressException" => Fate::Unknown,
         "ItemCollectionSizeLimitExceededException" => Fate::TooLarge,
         "ValidationException" => invalid(message),
@@ -147,8 +159,8 @@ mod tests {
     #[test]
     fn codes_say_what_became_of_a_call() {
         for (code, message, fate) in [
-            ("ThrottlingException", "", Fate::Passing),
-            ("TransactionConflictException", "", Fate::Passing),
+            ("ThrottlingException", "", Fate::Passing(Obstacle::Throttle)),
+            ("TransactionConflictException", "", Fate::Passing(Obstacle::Conflict)),
             ("TransactionInProgressException", "", Fate::Unknown),
             ("AccessDeniedException", "", Fate::Lasting),
             (

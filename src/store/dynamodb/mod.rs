@@ -14,6 +14,7 @@ mod error;
 mod expression;
 mod item;
 mod layout;
+mod meter;
 mod read;
 mod streams;
 mod table;
@@ -26,17 +27,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 
-pub use calls::{Consumed, Meter, Timing};
+pub use calls::Timing;
+pub use meter::{Consumed, Meter, Outcome};
 pub use streams::StreamFeed;
 pub use table::TableError;
 
 use crate::store::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
-use calls::{Lines, Trouble};
+use calls::Lines;
 use client::Clients;
-use error::Failure;
 use layout::Layout;
 
 /// DynamoDB's largest item, in bytes.
@@ -133,16 +133,6 @@ impl DynamoDbStore {
         let table = Arc::new(config.table.clone());
         let (timing, lines) = (config.timing, Lines::new(config.timing));
         Ok(DynamoDbStore { client, streams, table, layout, timing, lines, meter })
-    }
-
-    /// Notes that a call has no result, and says what became of it.
-    fn failed<E>(&self, operation: &'static str, trouble: &Trouble<E>) -> Failure
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        let failure = Failure::from(trouble);
-        self.meter.failed(operation, &failure);
-        failure
     }
 }
 

@@ -16,6 +16,7 @@ use super::calls::{Patience, read};
 use super::error::Failure;
 use super::item::{decode, decode_at, decode_record};
 use super::layout::{Attributes, Place, SORT};
+use super::meter::{Call, failed};
 use crate::store::{Consistency, Cursor, Level, Page, StoreError};
 use crate::v2::{Item, Key, Record, RecordKind};
 
@@ -46,8 +47,8 @@ impl DynamoDbStore {
         let output = read(self.patience(), || {
             let request = request.clone();
             async move {
-                let output = self.attempt_read("GetItem", request.send()).await?;
-                self.meter.read("GetItem", &output.consumed_capacity);
+                let (output, call) = self.attempt_read("GetItem", request.send()).await?;
+                call.read(&output.consumed_capacity);
                 Ok(output)
             }
         });
@@ -108,8 +109,8 @@ impl DynamoDbStore {
         let request = (self.client.batch_get_item())
             .request_items(self.table.as_str(), keys.expect("the keys are set"))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let output = self.attempt_read("BatchGetItem", request.send()).await?;
-        self.meter.read("BatchGetItem", output.consumed_capacity());
+        let (output, call) = self.attempt_read("BatchGetItem", request.send()).await?;
+        call.read(output.consumed_capacity());
         let items = output.responses.unwrap_or_default().into_values().flatten().collect();
         let rest = output.unprocessed_keys.unwrap_or_default().into_values();
         Ok((items, rest.flat_map(|rest| rest.keys).collect()))
@@ -160,25 +161,32 @@ impl DynamoDbStore {
         let output = read(self.patience(), || {
             let request = request.clone();
             async move {
-                let output = self.attempt_read("Query", request.send()).await?;
-                self.meter.read("Query", &output.consumed_capacity);
+                let (output, call) = self.attempt_read("Query", request.send()).await?;
+                call.read(&output.consumed_capacity);
                 Ok(output)
             }
         });
         output.await
     }
 
-    /// One call of a read. The meter is told where it has no result.
+    /// One call of a read. Its end is told by the caller, or here where it has no result.
     fn attempt_read<T, E>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> impl Future<Output = Result<T, Failure>> + Send
+    ) -> impl Future<Output = Result<(T, Call), Failure>> + Send
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let output = self.lines.attempt(call);
-        async move { output.await.map_err(|trouble| self.failed(operation, &trouble)) }
+        let mut metered = self.meter.begin(operation);
+        // In its place already, so that the call is not held twice.
+        let call = Box::pin(call);
+        async move {
+            match self.lines.attempt(&mut metered, call).await {
+                Ok(output) => Ok((output, metered)),
+                Err(trouble) => Err(failed(metered, &trouble)),
+            }
+        }
     }
 
     fn patience(&self) -> Patience {

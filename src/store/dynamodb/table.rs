@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::types::{
 use tokio::time::{Instant, sleep};
 
 use super::calls::{Timing, Trouble, attempt};
-use super::error::{Failure, Fate};
+use super::error::{Failure, Fate, Obstacle};
 use super::item::PURGE;
 use super::layout::{PARTITION, SORT};
 
@@ -187,9 +187,10 @@ impl<'a> Table<'a> {
             }
             Ok(Look::Missing) if create => self.create_now().await.map(|()| "it is created"),
             Ok(Look::Missing) => return Err(TableError::Missing(self.name.to_owned())),
-            Ok(Look::Settling(status)) => {
-                Err(Failure::new(Fate::Passing, format!("its status is {status}")))
-            }
+            Ok(Look::Settling(status)) => Err(Failure::new(
+                Fate::Passing(Obstacle::Conflict),
+                format!("its status is {status}"),
+            )),
             Err(failure) => Err(failure),
         };
         Ok(step.map_or_else(Step::Later, Step::Again))
@@ -197,7 +198,7 @@ impl<'a> Table<'a> {
 
     async fn look(&self) -> Result<Look, Failure> {
         let request = self.client.describe_table().table_name(self.name);
-        let description = match attempt(self.attempt, request.send()).await {
+        let description = match attempt(self.attempt, None, request.send()).await {
             Ok(output) => output.table.unwrap_or_else(|| TableDescription::builder().build()),
             Err(Trouble::Sdk(error))
                 if error
@@ -216,7 +217,8 @@ impl<'a> Table<'a> {
             }
         }
         let request = self.client.describe_time_to_live().table_name(self.name);
-        let ttl = attempt(self.attempt, request.send()).await.map_err(|e| Failure::from(&e))?;
+        let ttl =
+            attempt(self.attempt, None, request.send()).await.map_err(|e| Failure::from(&e))?;
         Ok(Look::Ready(differences(&description, ttl.time_to_live_description())))
     }
 
@@ -238,7 +240,7 @@ impl<'a> Table<'a> {
             .key_schema(element(SORT, KeyType::Range))
             .billing_mode(BillingMode::PayPerRequest)
             .stream_specification(stream());
-        done(attempt(self.attempt, request.send()).await)
+        done(attempt(self.attempt, None, request.send()).await)
     }
 
     async fn switch_on(&self, differences: &[Difference]) -> Result<(), Failure> {
@@ -248,12 +250,12 @@ impl<'a> Table<'a> {
             let request = (self.client.update_time_to_live())
                 .table_name(self.name)
                 .time_to_live_specification(ttl.build().expect("both are set"));
-            done(attempt(self.attempt, request.send()).await)?;
+            done(attempt(self.attempt, None, request.send()).await)?;
         }
         if differences.contains(&Difference::NoStream) {
             let request =
                 self.client.update_table().table_name(self.name).stream_specification(stream());
-            done(attempt(self.attempt, request.send()).await)?;
+            done(attempt(self.attempt, None, request.send()).await)?;
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ mod model;
 mod pages;
 mod table;
 
-use super::calls::Meter;
 use super::engine::Engine;
+use super::meter::Meter;
 use super::*;
 use crate::store::{Committed, Consistency, Store};
 use crate::v2::{Action, EtcdIndex, Mutation, NodeOp, Op, Precondition, UnixMs, Value, WriteId};

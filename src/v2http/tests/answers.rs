@@ -305,6 +305,67 @@ async fn health_is_a_string_in_plain_text() {
 }
 
 #[tokio::test]
+async fn a_server_is_live_to_its_end_and_ready_until_that_is_announced() {
+    let server = Setup::default().start().await;
+    for path in ["/livez", "/readyz"] {
+        let well = server.ask("GET", path).await;
+        assert_eq!((well.status, well.body.as_str()), (200, "ok\n"), "{path}");
+        assert_eq!(server.ask("HEAD", path).await.status, 200);
+        let other = server.ask("PUT", path).await;
+        assert_eq!((other.status, other.header("Allow")), (405, Some("GET,HEAD")));
+    }
+    // A store that is ill makes nobody leave a load balancer, or be started anew.
+    server.keys.is_healthy.store(false, Ordering::Relaxed);
+    assert_eq!(server.ask("GET", "/readyz").await.status, 200);
+    let mut open = server.connect().await;
+    server.shutdown.announce();
+    assert_eq!(server.ask("GET", "/livez").await.status, 200);
+    open.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    for ill in [read_to_end(&mut open).await, server.ask("GET", "/readyz").await] {
+        let body = "not ready: the server is shutting down\n";
+        assert_eq!((ill.status, ill.body.as_str()), (503, body));
+    }
+    // It still serves, and sends its clients elsewhere.
+    let mut kept = server.connect().await;
+    kept.write_all(b"PUT /v2/keys/a?value=1 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let answer = read_to_end(&mut kept).await;
+    assert_eq!((answer.status, answer.header("Connection")), (201, Some("close")));
+}
+
+#[tokio::test]
+async fn before_there_are_keys_only_probes_are_answered_and_others_wait() {
+    let (open, coming) = tokio::sync::oneshot::channel();
+    let setup = Setup { request_timeout: Duration::from_secs(60), ..Setup::default() };
+    let server = setup.start_with(async { coming.await.unwrap() }).await;
+    assert_eq!(server.ask("GET", "/livez").await.status, 200);
+    let ready = server.ask("GET", "/readyz").await;
+    let body = "not ready: the server is starting\n";
+    assert_eq!((ready.status, ready.body.as_str()), (503, body));
+    let health = server.ask("GET", "/health").await;
+    assert_eq!((health.status, health.body.as_str()), (503, "{\"health\":\"false\"}\n"));
+    let mut early = server.connect().await;
+    let request = b"GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    early.write_all(request).await.unwrap();
+    let mut byte = [0];
+    let waits = tokio::time::timeout(Duration::from_millis(50), early.read(&mut byte)).await;
+    assert!(waits.is_err(), "it was answered");
+    assert!(open.send(Arc::clone(&server.keys)).is_ok());
+    assert_eq!(read_to_end(&mut early).await.status, 200);
+    assert_eq!(server.ask("GET", "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_keys_that_do_not_come() {
+    let setup = Setup { request_timeout: Duration::from_millis(20), ..Setup::default() };
+    let server = setup.start_with(std::future::pending()).await;
+    let late = server.ask("GET", "/v2/keys/a").await;
+    assert_eq!((late.status, late.header("Retry-After")), (503, Some("1")));
+    assert_eq!(late.body, r#"{"message":"the server is starting"}"#);
+    server.shutdown.begin();
+    assert_eq!(server.server.await.unwrap(), Drained::Whole);
+}
+
+#[tokio::test]
 async fn the_log_level_can_be_changed() {
     let server = Setup::default().start().await;
     for (body, status, answer) in [

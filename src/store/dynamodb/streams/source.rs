@@ -13,8 +13,9 @@ use aws_sdk_dynamodbstreams::types::{ShardIteratorType, StreamRecord};
 use super::walk::{Page, Position, Shard, Source, Trouble};
 use crate::store::StoreError;
 use crate::store::dynamodb::DynamoDbStore;
-use crate::store::dynamodb::calls::{self, Meter, attempt};
+use crate::store::dynamodb::calls::{self, attempt};
 use crate::store::dynamodb::error::{Failure, Fate};
+use crate::store::dynamodb::meter::{Meter, failed};
 
 /// The stream of a table.
 #[derive(Debug)]
@@ -30,10 +31,13 @@ impl StreamSource {
     pub(super) async fn find(store: &DynamoDbStore) -> Result<StreamSource, StoreError> {
         let within = store.timing.attempt;
         let request = store.client.describe_table().table_name(store.table.as_str());
-        let described = attempt(within, request.send()).await;
-        let described = described.map_err(|trouble| {
-            StoreError::Unavailable(store.failed("DescribeTable", &trouble).why)
-        })?;
+        let mut call = store.meter.begin("DescribeTable");
+        let described = attempt(within, Some(&mut call), request.send()).await;
+        let described = match described {
+            Ok(described) => described,
+            Err(trouble) => return Err(StoreError::Unavailable(failed(call, &trouble).why)),
+        };
+        call.read(None);
         let table = described.table();
         let is_on = table
             .and_then(|table| table.stream_specification())
@@ -54,14 +58,14 @@ impl StreamSource {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        match attempt(self.within, call).await {
+        let mut metered = self.meter.begin(operation);
+        match attempt(self.within, Some(&mut metered), call).await {
             Ok(output) => {
-                self.meter.read(operation, None);
+                metered.read(None);
                 Ok(output)
             }
             Err(trouble) => {
-                let failure = Failure::from(&trouble);
-                self.meter.failed(operation, &failure);
+                let failure = failed(metered, &trouble);
                 Err(meaning(&trouble, failure))
             }
         }
@@ -81,7 +85,7 @@ where
     match (code, failure.fate) {
         ("ExpiredIteratorException", _) => Trouble::Expired,
         ("TrimmedDataAccessException" | "ResourceNotFoundException", _) => Trouble::Lost(why),
-        (_, Fate::Passing) => Trouble::Throttled(why),
+        (_, Fate::Passing(_)) => Trouble::Throttled(why),
         (_, Fate::Lasting | Fate::TooLarge | Fate::Invalid | Fate::Crowded | Fate::Unknown) => {
             Trouble::Passing(why)
         }

@@ -256,3 +256,56 @@ async fn calls_beyond_those_that_may_be_under_way_are_told_so_early() {
     assert!(before.elapsed() <= attempt);
     applied(store.commit(one).await);
 }
+
+/// How often calls were made again so far, by whichever test.
+fn retries() -> u64 {
+    let text = String::from_utf8(crate::metrics::text()).expect("text");
+    let line = text.lines().find_map(|l| l.strip_prefix("etcdynamo_dynamodb_retries_total "));
+    line.and_then(|count| count.parse().ok()).expect("it is counted")
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_is_told_of_with_what_became_of_it() {
+    let engine = Engine::new();
+    let told = Arc::<std::sync::Mutex<Vec<_>>>::default();
+    let tell = Arc::clone(&told);
+    let meter = Meter::new(move |call| tell.lock().unwrap().push((call.operation, call.outcome)));
+    let store = engine.store(meter).await;
+    let before = retries();
+    engine.script([
+        error(400, "ThrottlingException", ""),
+        error(400, "TransactionConflictException", ""),
+        Fault::Refuse,
+    ]);
+    applied(store.commit(&commit(1, vec![put("/a", "1", vec![])])).await);
+    engine.script([cancelled(&["None", "TransactionConflict"]), cancelled(&["ThrottlingError"])]);
+    let both = vec![put("/a", "2", vec![]), put("/b", "1", vec![])];
+    applied(store.commit(&commit(2, both)).await);
+    assert!(retries() >= before + 5, "from {before} to {}", retries());
+    let missing = vec![Precondition::Value(Value::from("other"))];
+    let refused = store.commit(&commit(3, vec![put("/a", "3", missing)])).await;
+    assert!(matches!(refused, Ok(Committed::Refused { .. })));
+    engine.script([error(400, "AccessDeniedException", ""), Fault::LoseReply]);
+    assert!(store.commit(&commit(4, vec![put("/a", "4", vec![])])).await.is_err());
+    assert!(store.commit(&commit(4, vec![put("/a", "4", vec![])])).await.is_err());
+    engine.script([error(500, "InternalServerError", "")]);
+    store.get(&key("/a"), Consistency::Strong).await.expect("the second time");
+    let told = told.lock().unwrap();
+    assert_eq!(
+        told.as_slice(),
+        [
+            ("UpdateItem", Outcome::Throttled),
+            ("UpdateItem", Outcome::Conflict),
+            ("UpdateItem", Outcome::Unreachable),
+            ("UpdateItem", Outcome::Done),
+            ("TransactWriteItems", Outcome::Conflict),
+            ("TransactWriteItems", Outcome::Throttled),
+            ("TransactWriteItems", Outcome::Done),
+            ("UpdateItem", Outcome::ConditionFailed),
+            ("UpdateItem", Outcome::Refused),
+            ("UpdateItem", Outcome::Unknown),
+            ("GetItem", Outcome::Unknown),
+            ("GetItem", Outcome::Done),
+        ]
+    );
+}
