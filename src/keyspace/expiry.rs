@@ -36,12 +36,15 @@ struct Work {
     dirs: Vec<(UnixMs, Key)>,
     /// The subtrees whose removal is under way.
     drains: Vec<Drain>,
+    /// How often users and roles were changed.
+    account_changes: u64,
 }
 
 impl<S: Store> Keyspace<S> {
     /// Removes what is overdue, once. To be awaited before the gateway is ready.
     pub async fn sweep(&self) -> Result<(), Error> {
         let work = self.look_for_work().await?;
+        self.follow_accounts(work.account_changes).await?;
         for drain in &work.drains {
             self.finish_drain(drain).await?;
         }
@@ -85,6 +88,7 @@ impl<S: Store> Keyspace<S> {
             self.finish_drain(&drain).await.inspect_err(|_| self.leave_drain(drain.clone()))?;
         }
         let work = self.look_for_work().await?;
+        self.follow_accounts(work.account_changes).await?;
         let (abandoned, under_way): (Vec<&Drain>, Vec<&Drain>) =
             work.drains.iter().partition(|drain| seen_before.contains(drain));
         for drain in abandoned {
@@ -115,7 +119,11 @@ impl<S: Store> Keyspace<S> {
                 Record::Drain { key: top, index, action } => {
                     work.drains.push(Drain { top, index, action });
                 }
-                Record::Identity { .. } | Record::Gateway { .. } => {}
+                Record::Auth { change, .. } => work.account_changes = change,
+                Record::Identity { .. }
+                | Record::Gateway { .. }
+                | Record::User(_)
+                | Record::Role(_) => {}
             }
         }
         work.dirs.sort();

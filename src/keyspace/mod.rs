@@ -5,6 +5,7 @@
 //! sending the same commit again. Nothing here keeps state that matters: a gateway may stop at
 //! any point, and another one finishes what was under way.
 
+mod accounts;
 mod drain;
 mod expiry;
 mod following;
@@ -15,6 +16,7 @@ mod just_written;
 mod neighbours;
 mod open;
 mod pace;
+mod passwords;
 mod read;
 mod room;
 mod settle;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
+pub use accounts::{Credentials, NotAdministered};
 pub use open::OpenError;
 pub use room::Room;
 pub use watching::Watching;
@@ -42,10 +45,12 @@ use crate::clock::{IndexClock, TooFarAhead};
 use crate::store::{Consistency, Limits, Store, StoreError};
 use crate::units::Operation as Spent;
 use crate::v2::{
-    Error, ErrorCode, EtcdIndex, Event, Item, Key, Read, UnixMs, Watch, Write, WriteId,
+    Accounts, Administered, Administration, Error, ErrorCode, EtcdIndex, Event, Item, Key, Need,
+    Read, UnixMs, Watch, Write, WriteId,
 };
 use crate::watch::Hub;
 
+use accounts::Guard;
 use drain::Drain;
 use following::Following;
 use gather::Groups;
@@ -131,6 +136,22 @@ pub trait Keys: Send + Sync + 'static {
     /// Begins a watch. It goes on until it is dropped.
     fn watch(&self, watch: Watch) -> impl Future<Output = Result<Watching, Error>> + Send;
 
+    /// Whether users' permissions let a request of `/v2/keys` through.
+    fn allows(&self, who: &Credentials, need: Need<'_>) -> impl Future<Output = bool> + Send;
+
+    /// Whether a request may see and change users and roles.
+    fn allows_administration(&self, who: &Credentials) -> impl Future<Output = bool> + Send;
+
+    /// Users and roles as they are in the store.
+    fn accounts(&self) -> impl Future<Output = Result<Accounts, Error>> + Send;
+
+    /// Carries out what an administrator asks for. The password is that of a user who is put.
+    fn administrate(
+        &self,
+        asked: Administration,
+        password: Option<String>,
+    ) -> impl Future<Output = Result<Administered, NotAdministered>> + Send;
+
     /// Ends all watches, and those that are still to come at once.
     fn end_watches(&self);
 
@@ -198,6 +219,7 @@ pub struct Keyspace<S> {
     groups: Arc<Groups>,
     sweep_wanted: Notify,
     ttl_files: TtlFiles,
+    guard: Guard,
     hub: Option<Arc<Hub>>,
     lost: Lost,
     neighbours: Neighbours,
@@ -237,6 +259,29 @@ impl<S: Store> Keys for Keyspace<S> {
 
     async fn watch(&self, watch: Watch) -> Result<Watching, Error> {
         Spent::Watch.pays(self.begin_watch(&watch)).await
+    }
+
+    async fn allows(&self, who: &Credentials, need: Need<'_>) -> bool {
+        Keyspace::allows(self, who, need).await
+    }
+
+    async fn allows_administration(&self, who: &Credentials) -> bool {
+        Keyspace::allows_administration(self, who).await
+    }
+
+    async fn accounts(&self) -> Result<Accounts, Error> {
+        let read = self.read_accounts();
+        timeout(self.config.request_timeout, read).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    async fn administrate(
+        &self,
+        asked: Administration,
+        password: Option<String>,
+    ) -> Result<Administered, NotAdministered> {
+        let done = Keyspace::administrate(self, asked, password);
+        let done = timeout(self.config.request_timeout, done).await;
+        done.unwrap_or_else(|_| Err(NotAdministered::Failed(timed_out())))
     }
 
     fn end_watches(&self) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::accounts::Guard;
 use super::following::Following;
 use super::gather::Groups;
 use super::health::Health;
@@ -41,6 +42,8 @@ pub enum OpenError {
     Schema(u32),
     /// The keyspace could neither be found nor made.
     Unsettled,
+    /// The system gives no random bytes.
+    NoRandomBytes,
 }
 
 impl fmt::Display for OpenError {
@@ -52,6 +55,7 @@ impl fmt::Display for OpenError {
                 "the keyspace has schema version {found}, and this program knows {SCHEMA}: \
                  use the version of etcdynamo that wrote it, or a newer one"
             ),
+            OpenError::NoRandomBytes => f.write_str("the system gives no random bytes"),
             OpenError::Unsettled => f.write_str("the keyspace could neither be found nor made"),
         }
     }
@@ -61,7 +65,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Store(error) => Some(error),
-            OpenError::Schema(_) | OpenError::Unsettled => None,
+            OpenError::Schema(_) | OpenError::Unsettled | OpenError::NoRandomBytes => None,
         }
     }
 }
@@ -100,6 +104,7 @@ impl<S: Store> Keyspace<S> {
             turns: Turns::default(),
             drains: Turns::default(),
             in_flight: InFlight::default(),
+            guard: Guard::new().map_err(|_| OpenError::NoRandomBytes)?,
             sweep_wanted: Notify::new(),
             left_drains: Mutex::default(),
             ttl_files: TtlFiles::default(),
@@ -174,6 +179,9 @@ async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<Claim, Op
                 Record::Gateway { gateway, seen } if writer_slot(*gateway) == slot => Some(*seen),
                 Record::Gateway { .. }
                 | Record::Identity { .. }
+                | Record::Auth { .. }
+                | Record::User(_)
+                | Record::Role(_)
                 | Record::DirTtl { .. }
                 | Record::Drain { .. } => None,
             })

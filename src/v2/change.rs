@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::{Role, User};
 use super::index::{EtcdIndex, UnixMs};
 use super::item::{
     Action, Content, Dir, Item, Removed, TOMBSTONE_LIFETIME_MS, Value, WriteId, Writes, writer_slot,
@@ -282,6 +283,20 @@ pub enum Record {
         /// When it was last known to be there.
         seen: UnixMs,
     },
+    /// Whether users and roles count; each change of them replaces it, so one happens at a time. It
+    /// is among what the sweep looks at, by which every gateway soon knows.
+    Auth {
+        /// How many changes there were.
+        change: u64,
+        /// Whether requests need permissions.
+        enabled: bool,
+        /// The last changes, the latest first.
+        recent: Vec<WriteId>,
+    },
+    /// A user.
+    User(User),
+    /// A role.
+    Role(Role),
     /// A subtree whose removal is under way.
     Drain {
         /// The root of the subtree.
@@ -300,12 +315,20 @@ pub enum RecordKind {
     Identity,
     /// Gateways, one for each slot.
     Gateway,
-    /// What the sweep looks at: the next two kinds together.
+    /// What the sweep looks at: the next three kinds together.
     Sweep,
+    /// The one [`Record::Auth`], of which there is none before the first change.
+    Auth,
     /// Directories that have a TTL.
     DirTtl,
     /// Removals under way.
     Drain,
+    /// Users and roles: the next two kinds together.
+    Accounts,
+    /// Users.
+    User,
+    /// Roles.
+    Role,
 }
 
 impl RecordKind {
@@ -315,8 +338,12 @@ impl RecordKind {
             RecordKind::Identity => "identity",
             RecordKind::Gateway => "gateway/",
             RecordKind::Sweep => "sweep/",
+            RecordKind::Auth => "sweep/auth/",
             RecordKind::DirTtl => "sweep/dir-ttl",
             RecordKind::Drain => "sweep/drain",
+            RecordKind::Accounts => "accounts/",
+            RecordKind::User => "accounts/user/",
+            RecordKind::Role => "accounts/role/",
         }
     }
 
@@ -334,6 +361,11 @@ impl Record {
             Record::Gateway { gateway, .. } => {
                 format!("{}{:02}", RecordKind::Gateway.prefix(), writer_slot(*gateway))
             }
+            Record::Auth { change, .. } => {
+                format!("{}{change:020}", RecordKind::Auth.prefix())
+            }
+            Record::User(user) => format!("{}{}", RecordKind::User.prefix(), user.name),
+            Record::Role(role) => format!("{}{}", RecordKind::Role.prefix(), role.name),
             Record::DirTtl { key, .. } => RecordKind::DirTtl.name_for(key),
             Record::Drain { key, .. } => RecordKind::Drain.name_for(key),
         }

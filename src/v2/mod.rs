@@ -5,6 +5,7 @@
 //! without knowing why; where it finds something else than was assumed, the plan is made again
 //! with what it found.
 
+mod auth;
 mod change;
 mod error;
 mod index;
@@ -15,6 +16,10 @@ mod plan;
 mod request;
 mod told;
 
+pub use auth::{
+    Accounts, AccountsChange, Administered, Administration, AuthError, GUEST, Need, PasswordHash,
+    Permissions, PutRole, PutUser, ROOT, Role, User,
+};
 pub use change::{Commit, Mutation, NodeOp, Op, Precondition, Record, RecordKind, purge_at};
 pub use error::{Error, ErrorCode};
 pub use index::{EtcdIndex, UnixMs, expiration_after, ttl_left};

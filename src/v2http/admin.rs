@@ -1,5 +1,4 @@
-//! What operators and probes ask: version, metrics, the log level, and auth while there
-//! is none.
+//! What operators and probes ask: version, metrics, and the log level.
 
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
@@ -70,28 +69,6 @@ fn level_named(name: &str) -> Option<Level> {
         "TRACE" | "T" | "5" => Level::TRACE,
         _ => return None,
     })
-}
-
-/// `/v2/auth/…`: off, and not to be had.
-pub(super) fn serve_auth<K>(api: &Api<K>, method: &Method, rest: &[u8]) -> Reply {
-    let is_enable = rest == b"enable";
-    let allow = match rest {
-        b"roles" | b"roles/" | b"users" | b"users/" => "GET",
-        _ if is_enable || rest.starts_with(b"roles/") || rest.starts_with(b"users/") => {
-            "GET,PUT,DELETE"
-        }
-        _ => return reply::not_found(),
-    };
-    if !allow.split(',').any(|allowed| allowed == method.as_str()) {
-        return reply::method_not_allowed(Some(allow));
-    }
-    let reply = if is_enable && method == Method::GET {
-        reply::json_document("{\"enabled\":false}\n")
-    } else {
-        // Not a 501: the Go client takes any 5xx for a broken member and hides the message.
-        reply::message(StatusCode::FORBIDDEN, "auth is not available in this build")
-    };
-    reply::of_cluster(reply, &api.cluster_id)
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Semaphore;
 
-use crate::keyspace::{Answer, Identity, Keys, RequestLimits, Statistics, Watching};
+use crate::keyspace::{
+    Answer, Credentials, Identity, Keys, NotAdministered, RequestLimits, Statistics, Watching,
+};
 use crate::units::{self, Units};
 use crate::v2::{
-    Action, Error, ErrorCode, EtcdIndex, Event, Key, Node, Operation, Read, UnixMs, Value, Watch,
-    Write,
+    Accounts, Action, Administered, Administration, Error, ErrorCode, EtcdIndex, Event, Key, Need,
+    Node, Operation, Read, UnixMs, Value, Watch, Write, WriteId,
 };
 use crate::watch::Hub;
 
@@ -129,6 +131,27 @@ impl Keys for FakeKeys {
         self.answer(&watch.key).await?;
         let watcher = self.hub.watch(&watch).map_err(|c| Error::from(c).at_store(EtcdIndex(17)))?;
         Ok(Watching { watcher, index: EtcdIndex(17) })
+    }
+
+    async fn allows(&self, _: &Credentials, _: Need<'_>) -> bool {
+        true
+    }
+
+    async fn allows_administration(&self, _: &Credentials) -> bool {
+        true
+    }
+
+    async fn accounts(&self) -> Result<Accounts, Error> {
+        Ok(Accounts::default())
+    }
+
+    async fn administrate(
+        &self,
+        asked: Administration,
+        _: Option<String>,
+    ) -> Result<Administered, NotAdministered> {
+        let id = WriteId { index: EtcdIndex(18), gateway: 0 };
+        Ok(Accounts::default().plan(&asked, id)?.answer)
     }
 
     fn end_watches(&self) {

@@ -16,14 +16,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::body::{self, Body, Unread};
-use super::params::{self, Source, Verb, invalid_form};
+use super::params::{self, Parsed, Source, Verb, invalid_form};
 use super::reply::{self, Reply};
 use super::request_log::{Audit, Who};
 use super::{Api, media_type, watch};
-use crate::keyspace::{Answer, Keys, RequestLimits};
+use crate::keyspace::{Answer, Credentials, Keys, RequestLimits};
 use crate::metrics;
 use crate::units::{Bill, Payers};
-use crate::v2::{Error, ErrorCode, Operation, Read, Value, Write};
+use crate::v2::{Error, ErrorCode, Need, Operation, Read, Value, Write};
 
 const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
 
@@ -32,16 +32,26 @@ const TIMED_OUT: &str = "etcdserver: request timed out";
 
 /// Answers a request whose decoded, clean path is `/v2/keys` and `key`; with what it cost, where
 /// clients are to be told.
-pub(super) async fn serve<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
+pub(super) async fn serve<K: Keys>(
+    api: &Api<K>,
+    request: Request<Incoming>,
+    key: &[u8],
+    credentials: &Credentials,
+) -> Reply {
     if !api.config.expose_request_units {
-        return answer(api, request, key).await;
+        return answer(api, request, key, credentials).await;
     }
     let bill = Bill::default();
-    let reply = bill.charge(answer(api, request, key)).await;
+    let reply = bill.charge(answer(api, request, key, credentials)).await;
     reply::with_units(reply, bill.total())
 }
 
-async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -> Reply {
+async fn answer<K: Keys>(
+    api: &Api<K>,
+    request: Request<Incoming>,
+    key: &[u8],
+    credentials: &Credentials,
+) -> Reply {
     let Some(verb) = Verb::of(request.method()) else {
         return reply::method_not_allowed(Some(ALLOW));
     };
@@ -65,15 +75,35 @@ async fn answer<K: Keys>(api: &Api<K>, request: Request<Incoming>, key: &[u8]) -
     let parsed = params::parse(source, api.keys.now());
     // The values are copied out: a body is not held while the store works on it.
     drop(bytes);
-    match parsed {
-        Ok(params::Request::Read(read)) => answer_read(api, read).await,
-        Ok(params::Request::Write(write, no_value)) => {
-            let audit = who.map(|who| Audit::new(who, head.method, action_of(&write), &write.key));
+    let Parsed { request, is_recursive } = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return reply::error(&error, &api.cluster_id),
+    };
+    let audit = who.zip(request.write()).map(|(who, write)| {
+        Audit::new(who.of(credentials.user()), head.method, action_of(write), &write.key)
+    });
+    let writes = !matches!(verb, Verb::Get | Verb::Head);
+    let need = Need { path: key, writes, recursive: is_recursive };
+    if !api.keys.allows(credentials, need).await {
+        let refusal = Error::new(ErrorCode::Unauthorized, "Insufficient credentials");
+        return refused(api, audit, refusal);
+    }
+    match request {
+        params::Request::Read(read) => answer_read(api, read).await,
+        params::Request::Write(write, no_value) => {
             answer_write(api, verb, Accepted { write, no_value, share, audit }).await
         }
-        Ok(params::Request::Watch(watch)) => watch::serve(api, watch).await,
-        Err(error) => reply::error(&error, &api.cluster_id),
+        params::Request::Watch(watch) => watch::serve(api, watch).await,
     }
+}
+
+/// The answer to a write, or to something else, that is refused before it is begun.
+fn refused<K>(api: &Api<K>, audit: Option<Audit>, refusal: Error) -> Reply {
+    let reply = reply::error(&refusal, &api.cluster_id);
+    if let Some(audit) = audit {
+        audit.end(&Err(refusal));
+    }
+    reply
 }
 
 /// A body that is not read, or not to its end.
@@ -145,12 +175,7 @@ async fn answer_write<K: Keys>(api: &Api<K>, verb: Verb, accepted: Accepted) -> 
         let (given, limit) = (value.as_bytes().len(), limits.value_bytes);
         let cause =
             format!("value of {given} bytes is over the limit of {limit} bytes of {}", limits.name);
-        let refusal = invalid_form(cause);
-        let reply = reply::error(&refusal, &api.cluster_id);
-        if let Some(audit) = audit {
-            audit.end(&Err(refusal));
-        }
-        return reply;
+        return refused(api, audit, invalid_form(cause));
     }
     let call = Call::begin(match verb {
         Verb::Delete => metrics::Method::Delete,

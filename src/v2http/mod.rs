@@ -9,6 +9,7 @@
 //! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
 
 mod admin;
+mod auth;
 mod body;
 mod cluster;
 mod form;

@@ -22,6 +22,16 @@ pub(super) enum Request {
     Watch(Watch),
 }
 
+impl Request {
+    /// The write, if it is one.
+    pub(super) fn write(&self) -> Option<&Write> {
+        match self {
+            Request::Write(write, _) => Some(write),
+            Request::Read(_) | Request::Watch(_) => None,
+        }
+    }
+}
+
 /// The methods that `/v2/keys` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -64,8 +74,17 @@ pub(super) struct Source<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// A request that was understood.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Parsed {
+    /// What it asks for.
+    pub(super) request: Request,
+    /// Whether it says `recursive`, which permissions look at whatever the method.
+    pub(super) is_recursive: bool,
+}
+
 /// Reads the parameters of a request that came at this time.
-pub(super) fn parse(source: Source<'_>, now: UnixMs) -> Result<Request, Error> {
+pub(super) fn parse(source: Source<'_>, now: UnixMs) -> Result<Parsed, Error> {
     let mut form = Form::default();
     // Body before query: the first value of a field wins.
     for text in [source.body, source.query] {
@@ -74,7 +93,8 @@ pub(super) fn parse(source: Source<'_>, now: UnixMs) -> Result<Request, Error> {
     let checked = check(&form, source.verb)?;
     let key = Key::parse(source.path)
         .map_err(|_| invalid_form("the key has more than 65535 parts".to_owned()))?;
-    Ok(checked.into_request(source.verb, key, form, now))
+    let is_recursive = checked.recursive;
+    Ok(Parsed { request: checked.into_request(source.verb, key, form, now), is_recursive })
 }
 
 /// The answer to a query or a body that cannot be read.

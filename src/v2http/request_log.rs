@@ -74,6 +74,15 @@ impl fmt::Display for RequestId {
 pub(super) struct Who {
     id: RequestId,
     client: SocketAddr,
+    /// As whom, whether or not that was proven: what may not be is refused.
+    user: Option<String>,
+}
+
+impl Who {
+    /// The same, as this user.
+    pub(super) fn of(self, user: Option<&str>) -> Who {
+        Who { user: user.map(str::to_owned), ..self }
+    }
 }
 
 /// A request that is being answered.
@@ -116,7 +125,7 @@ impl Seen {
     }
 
     pub(super) fn who(&self) -> Who {
-        Who { id: self.id.clone(), client: self.client }
+        Who { id: self.id.clone(), client: self.client, user: None }
     }
 
     /// It is answered: says so, and names it in the answer if the client did.
@@ -196,7 +205,7 @@ impl Audit {
 
     /// Says what became of it: `done`, `refused`, or `failed`, which may have happened.
     pub(super) fn end(self, answer: &Result<Answer, Error>) {
-        let Audit { who: Who { id, client }, method, action, key } = self;
+        let Audit { who: Who { id, client, user }, method, action, key } = self;
         let (outcome, code, index) = match answer {
             Ok(answer) => ("done", None, Some(answer.event.node.modified.0)),
             Err(error) if error.code == ErrorCode::RaftInternal => {
@@ -210,6 +219,7 @@ impl Audit {
             target: AUDIT,
             request_id = %id,
             %client,
+            user,
             %method,
             action = action.name(),
             %key,

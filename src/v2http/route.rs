@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::reply::{self, Reply};
 use super::request_log::Seen;
 use super::socket::{self, Door, Peer};
-use super::{Api, Cors, admin, cluster, health, keys, path, stats};
+use super::{Api, Cors, admin, auth, cluster, health, keys, path, stats};
 use crate::keyspace::Keys;
 use crate::metrics;
 use crate::units;
@@ -99,11 +99,21 @@ async fn dispatch<K: Keys>(
         let location = path::location(&clean, query);
         return reply::moved(&location, method == Method::GET, method == Method::HEAD);
     }
+    let credentials = || auth::credentials(request.headers(), peer.common_name.as_deref());
     if let Some(key) = below(path, b"/v2/keys") {
-        return keys::serve(api, request, key).await;
+        let credentials = credentials();
+        return keys::serve(api, request, key, &credentials).await;
     }
     if let Some(rest) = below(path, b"/v2/members") {
+        let changes = [Method::POST, Method::PUT, Method::DELETE].contains(method);
+        if changes && !api.keys.allows_administration(&credentials()).await {
+            return auth::insufficient();
+        }
         return cluster::serve_members(api, request, rest).await;
+    }
+    if let Some(rest) = path.strip_prefix(b"/v2/auth/") {
+        let credentials = credentials();
+        return auth::serve(api, request, rest, &credentials).await;
     }
     match path {
         b"/v2/machines" => cluster::serve_machines(api, method),
@@ -116,10 +126,7 @@ async fn dispatch<K: Keys>(
         b"/readyz" => health::serve_ready(method, api.ready()),
         b"/metrics" => admin::serve_metrics(),
         b"/config/local/log" => admin::serve_log_level(api, request).await,
-        path => match path.strip_prefix(b"/v2/auth/") {
-            Some(rest) => admin::serve_auth(api, method, rest),
-            None => reply::not_found(),
-        },
+        _ => reply::not_found(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The codec of items and records: what is in the table, read back into values.
+//! The codec of nodes' items: what is in the table, read back into values.
 //!
 //! Nodes' items are only ever written by update expressions ([`super::expression`]), so there is
 //! no encoder for them but in tests. Invariant: what cannot be read whole is
@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::layout::{Attributes, SORT, key_at};
 use crate::store::StoreError;
 use crate::v2::{
-    Action, Content, Dir, EtcdIndex, Item, Key, Record, RecordKind, Removed, UnixMs, Value,
-    WRITER_SLOTS, WriteId, Writes,
+    Action, Content, Dir, EtcdIndex, Item, Key, Removed, UnixMs, Value, WRITER_SLOTS, WriteId,
+    Writes,
 };
 
 /// A file's value: S where it is UTF-8, else B.
@@ -42,12 +42,6 @@ pub(super) const BEFORE: &str = "b";
 pub(super) const DRAINING: &str = "g";
 /// When DynamoDB is to purge the item, in seconds: the table's TTL attribute.
 pub(super) const PURGE: &str = "t";
-
-const SCHEMA: &str = "schema_version";
-const CLUSTER_ID: &str = "cluster_id";
-const MEMBER_ID: &str = "member_id";
-const GATEWAY: &str = "gateway";
-const SEEN: &str = "seen";
 
 /// What the attributes of an item measure at most beside its keys and its value, in bytes: the
 /// names, the numbers (at most 21 bytes each), the markers, the action and the last writes (14 each).
@@ -125,54 +119,6 @@ pub(super) fn decode_at(key: Key, attributes: &Attributes) -> Result<Arc<Item>, 
     }))
 }
 
-/// Reads a record. Its name says what it is.
-pub(super) fn decode_record(attributes: &Attributes) -> Result<Record, StoreError> {
-    let fields = Fields(attributes);
-    let name = fields.text(SORT)?.unwrap_or_default();
-    let about = |kind: RecordKind| {
-        let path = name.strip_prefix(kind.prefix()).filter(|path| path.starts_with('/'));
-        path.and_then(|path| Key::from_escaped(path).ok())
-    };
-    if name == RecordKind::Identity.prefix() {
-        let schema = fields.needed(SCHEMA)?;
-        let cluster_id = fields.needed(CLUSTER_ID)?;
-        let member_id = fields.needed(MEMBER_ID)?;
-        return Ok(Record::Identity { schema, cluster_id, member_id });
-    }
-    if name.starts_with(RecordKind::Gateway.prefix()) {
-        let (gateway, seen) = (fields.needed(GATEWAY)?, UnixMs(fields.needed(SEEN)?));
-        return Ok(Record::Gateway { gateway, seen });
-    }
-    if let Some(key) = about(RecordKind::DirTtl) {
-        return Ok(Record::DirTtl { key, expiration: UnixMs(fields.needed(EXPIRATION)?) });
-    }
-    if let Some(key) = about(RecordKind::Drain) {
-        let index = EtcdIndex(fields.needed(MODIFIED)?);
-        let action = fields.text(ACTION)?.and_then(Action::from_name);
-        let action = action.ok_or_else(|| fields.corrupt(ACTION))?;
-        return Ok(Record::Drain { key, index, action });
-    }
-    Err(fields.corrupt(SORT))
-}
-
-/// What a record holds beside its name.
-pub(super) fn encode_record(record: &Record) -> Vec<(&'static str, AttributeValue)> {
-    match record {
-        Record::Identity { schema, cluster_id, member_id } => vec![
-            (SCHEMA, number(schema)),
-            (CLUSTER_ID, number(cluster_id)),
-            (MEMBER_ID, number(member_id)),
-        ],
-        Record::Gateway { gateway, seen } => {
-            vec![(GATEWAY, number(gateway)), (SEEN, number(seen.0))]
-        }
-        Record::DirTtl { expiration, .. } => vec![(EXPIRATION, number(expiration.0))],
-        Record::Drain { index, action, .. } => {
-            vec![(MODIFIED, number(index)), (ACTION, AttributeValue::S(action.name().to_owned()))]
-        }
-    }
-}
-
 /// The size of an item as DynamoDB bills it, in bytes, near enough.
 pub(super) fn size<'a>(
     attributes: impl IntoIterator<Item = (impl AsRef<str>, &'a AttributeValue)>,
@@ -182,6 +128,9 @@ pub(super) fn size<'a>(
         AttributeValue::S(text) => text.len(),
         AttributeValue::B(bytes) => bytes.as_ref().len(),
         AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::L(list) => {
+            list.iter().map(|text| text.as_s().map_or(1, String::len) + 1).sum()
+        }
         // Nothing else but booleans is ever written here.
         _ => 1,
     };
@@ -189,10 +138,10 @@ pub(super) fn size<'a>(
 }
 
 /// The attributes of an item, read by name and type.
-struct Fields<'a>(&'a Attributes);
+pub(super) struct Fields<'a>(pub(super) &'a Attributes);
 
 impl Fields<'_> {
-    fn text(&self, name: &str) -> Result<Option<&str>, StoreError> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, StoreError> {
         match self.0.get(name) {
             None => Ok(None),
             Some(AttributeValue::S(text)) => Ok(Some(text)),
@@ -200,7 +149,7 @@ impl Fields<'_> {
         }
     }
 
-    fn flag(&self, name: &str) -> Result<bool, StoreError> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, StoreError> {
         match self.0.get(name) {
             None => Ok(false),
             Some(AttributeValue::Bool(flag)) => Ok(*flag),
@@ -218,7 +167,7 @@ impl Fields<'_> {
         }
     }
 
-    fn needed<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {
+    pub(super) fn needed<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.number(name)?.ok_or_else(|| self.corrupt(name))
     }
 
@@ -238,7 +187,7 @@ impl Fields<'_> {
     }
 
     /// Names the item and the attribute, and not what is in it.
-    fn corrupt(&self, name: &str) -> StoreError {
+    pub(super) fn corrupt(&self, name: &str) -> StoreError {
         let sort = self.0.get(SORT).and_then(|sort| sort.as_s().ok());
         let sort = sort.map_or("(no sort key)", String::as_str);
         StoreError::Corrupt(format!("the attribute {name} of the item {sort:?}"))

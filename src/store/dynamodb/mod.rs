@@ -16,6 +16,7 @@ mod item;
 mod layout;
 mod meter;
 mod read;
+mod record;
 mod streams;
 mod table;
 #[cfg(test)]

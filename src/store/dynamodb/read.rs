@@ -14,9 +14,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedC
 use super::DynamoDbStore;
 use super::calls::{Patience, read};
 use super::error::Failure;
-use super::item::{decode, decode_at, decode_record};
+use super::item::{decode, decode_at};
 use super::layout::{Attributes, Place, SORT};
 use super::meter::{Call, failed};
+use super::record::decode_record;
 use crate::store::{Consistency, Cursor, Level, Page, StoreError};
 use crate::v2::{Item, Key, Record, RecordKind};
 

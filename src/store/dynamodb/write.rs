@@ -10,8 +10,9 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::expression::Expression;
-use super::item::{encode_record, size};
+use super::item::size;
 use super::layout::{Attributes, Layout, PARTITION, Place};
+use super::record::encode_record;
 use crate::v2::{Op, WriteId};
 
 /// One part of a commit.

@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::v2::{
-    Action, Content, Dir, EtcdIndex, Item, Key, Record, Removed, UnixMs, Value, WriteId, Writes,
+    Action, Content, Dir, EtcdIndex, Item, Key, PasswordHash, Permissions, Record, Removed, Role,
+    UnixMs, User, Value, WriteId, Writes,
 };
 
 /// The layout that is written.
@@ -84,6 +85,21 @@ enum RecordV1<'a> {
         gateway: u32,
         seen: i64,
     },
+    Auth {
+        change: u64,
+        enabled: bool,
+        recent: Vec<(u64, u32)>,
+    },
+    User {
+        name: String,
+        password: String,
+        roles: Option<Vec<String>>,
+    },
+    Role {
+        name: String,
+        read: Option<Vec<String>>,
+        write: Option<Vec<String>>,
+    },
 }
 
 /// The item's bytes.
@@ -144,6 +160,18 @@ pub(super) fn record_to_bytes(record: &Record) -> Vec<u8> {
         Record::Drain { key, index, action } => {
             RecordV1::Drain { key: key.as_bytes(), index: index.0, action: (*action).into() }
         }
+        Record::Auth { change, enabled, recent } => {
+            let recent = recent.iter().map(|id| (id.index.0, id.gateway)).collect();
+            RecordV1::Auth { change: *change, enabled: *enabled, recent }
+        }
+        Record::User(User { name, password, roles }) => RecordV1::User {
+            name: name.clone(),
+            password: password.0.clone(),
+            roles: roles.clone(),
+        },
+        Record::Role(Role { name, permissions: Permissions { read, write } }) => {
+            RecordV1::Role { name: name.clone(), read: read.clone(), write: write.clone() }
+        }
     })
 }
 
@@ -162,6 +190,16 @@ pub(super) fn record_from_bytes(bytes: &[u8]) -> Result<Record, Unreadable> {
             index: EtcdIndex(index),
             action: action.into(),
         },
+        RecordV1::Auth { change, enabled, recent } => {
+            let id = |(index, gateway)| WriteId { index: EtcdIndex(index), gateway };
+            Record::Auth { change, enabled, recent: recent.into_iter().map(id).collect() }
+        }
+        RecordV1::User { name, password, roles } => {
+            Record::User(User { name, password: PasswordHash(password), roles })
+        }
+        RecordV1::Role { name, read, write } => {
+            Record::Role(Role { name, permissions: Permissions { read, write } })
+        }
     })
 }
 

@@ -6,7 +6,7 @@ const NOW: UnixMs = UnixMs(1_795_300_700_654);
 
 fn request(verb: Verb, query: &str, body: &str) -> Result<Request, Error> {
     let (query, body) = (query.as_bytes(), body.as_bytes());
-    parse(Source { verb, path: b"/k", query, body }, NOW)
+    parse(Source { verb, path: b"/k", query, body }, NOW).map(|parsed| parsed.request)
 }
 
 fn refused(verb: Verb, query: &str) -> (u16, String) {
@@ -233,7 +233,7 @@ fn the_answer_may_be_asked_to_show_no_nodes() {
 fn keys_are_what_is_left_of_the_path() {
     let key = |path| {
         let source = Source { verb: Verb::Get, path, query: b"", body: b"" };
-        match parse(source, NOW) {
+        match parse(source, NOW).map(|parsed| parsed.request) {
             Ok(Request::Read(read)) => Ok(read.key),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error.code.number()),

@@ -14,8 +14,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types as streams;
 
 use super::DynamoDbStore;
-use super::item::{decode, decode_record};
+use super::item::decode;
 use super::layout::{Attributes, Layout, PARTITION, SORT, key_at};
+use super::record::decode_record;
 use crate::store::StoreError;
 use crate::store::feed::{Change, Fed, Feed};
 use crate::v2::{Record, RecordKind};
