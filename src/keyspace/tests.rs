@@ -1,6 +1,7 @@
 //! The service on a store in memory, with a wall clock that stands still until it is moved: what
 //! it answers, and what is left when it is killed.
 
+mod accounts;
 mod costs;
 mod drains;
 mod gather;

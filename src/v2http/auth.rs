@@ -131,7 +131,8 @@ async fn read<K: Keys>(api: &Api<K>, about: &About) -> Result<Reply, NotAdminist
         }
         About::Users => {
             out.extend_from_slice(b"{\"users\":");
-            write_list(&mut out, accounts.users.keys(), |out, name| {
+            let names = accounts.users.keys().filter(|name| is_listed(name));
+            write_list(&mut out, names, |out, name| {
                 let roles = roles_of(&accounts, name);
                 write_user(out, name, &roles.into_iter().flatten().collect::<Vec<_>>());
             });
@@ -144,7 +145,8 @@ async fn read<K: Keys>(api: &Api<K>, about: &About) -> Result<Reply, NotAdminist
         }
         About::Roles => {
             let root = Role::root();
-            let mut roles: Vec<&Role> = accounts.roles.values().chain([&root]).collect();
+            let roles = accounts.roles.values().chain([&root]);
+            let mut roles: Vec<&Role> = roles.filter(|role| is_listed(&role.name)).collect();
             roles.sort_by(|a, b| a.name.cmp(&b.name));
             out.extend_from_slice(b"{\"roles\":");
             write_list(&mut out, roles.into_iter(), write_role);
@@ -155,6 +157,11 @@ async fn read<K: Keys>(api: &Api<K>, about: &About) -> Result<Reply, NotAdminist
     }
     out.push(b'\n');
     Ok(reply::json_document(out))
+}
+
+/// etcd keeps users and roles as nodes, and a node whose name begins so is hidden.
+fn is_listed(name: &str) -> bool {
+    !name.starts_with('_')
 }
 
 /// A user's roles, or why one is not there.
@@ -263,9 +270,10 @@ impl Fields {
 
     fn texts(&self, name: &str) -> Option<Option<Vec<String>>> {
         let Some(value) = self.get(name) else { return Some(None) };
-        let text = |value: &Value| match value {
-            Value::Null => Some(String::new()),
-            value => value.as_str().map(str::to_owned),
+        // Go leaves an element that is null empty.
+        let text = |value: &Value| {
+            let text = value.as_str().or(value.is_null().then_some(""));
+            text.map(str::to_owned)
         };
         value.as_array()?.iter().map(text).collect::<Option<Vec<String>>>().map(Some)
     }

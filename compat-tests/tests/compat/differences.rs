@@ -28,28 +28,6 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
     cases
 }
 
-/// Before a server has users and roles, it must say that auth is off and refuse to turn it on.
-pub(crate) fn cases_without_auth() -> Vec<Case> {
-    vec![Case::new("auth is off and stays off", auth_stays_off)]
-}
-
-fn auth_stays_off(context: &Context) -> Outcome {
-    let ask = |method: &str, target: &str, body: &str| {
-        context.send(&Request::new(method, target).body(body))
-    };
-    let enabled = context.send(&Request::new("GET", "/v2/auth/enable"))?;
-    expect_equal("enabled", enabled.text().as_str(), "{\"enabled\":false}\n")?;
-    for answer in [
-        ask("PUT", "/v2/auth/users/root", r#"{"user":"root","password":"pw"}"#)?,
-        ask("PUT", "/v2/auth/roles/r1", r#"{"role":"r1"}"#)?,
-        ask("PUT", "/v2/auth/enable", "")?,
-    ] {
-        expect(answer.status() >= 400, || answer.describe())?;
-        text(&answer.json()?, "message")?;
-    }
-    expect_status(&context.put("/f", "value=1")?, 201)
-}
-
 fn expired_at_once(context: &Context) -> Outcome {
     for _ in 0..3 {
         let json = success(&context.put("/f", "value=1&ttl=1")?)?;

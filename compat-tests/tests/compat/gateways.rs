@@ -25,6 +25,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         Case::alone("indexes rise across gateways", indexes_rise),
         Case::alone("in-order keys rise across gateways", in_order_rises),
         Case::alone("the cluster id is one and outlives a restart", cluster_id),
+        Case::alone("what users may do is known everywhere in seconds", locked_everywhere),
     ]
 }
 
@@ -117,6 +118,35 @@ fn in_order_rises(context: &Context) -> Outcome {
         last = key;
     }
     Ok(())
+}
+
+fn locked_everywhere(context: &Context) -> Outcome {
+    let Gateways { first, second, mut other, server: _server } = two(context)?;
+    let administer = |method: &str, target: &str, body: &str| {
+        let request = Request::new(method, target).body(body);
+        let answer = first.send(&request.header("Authorization", "Basic cm9vdDpwdw=="))?;
+        expect(answer.status() < 300, || answer.describe())
+    };
+    let guests = |context: &Context| Ok::<_, String>(context.get("/f")?.status());
+    let soon = |context: &Context, status: u16| {
+        let told = || (guests(context) == Ok(status)).then_some(());
+        expect(wait::until(Duration::from_secs(15), told).is_some(), || {
+            format!("a guest still gets {:?}, not {status}", guests(context))
+        })
+    };
+    expect_status(&first.put("/f", "value=1")?, 201)?;
+    soon(&second, 200)?;
+    administer("PUT", "/v2/auth/users/root", r#"{"user":"root","password":"pw"}"#)?;
+    administer("PUT", "/v2/auth/roles/guest", r#"{"role":"guest"}"#)?;
+    administer("PUT", "/v2/auth/enable", "")?;
+    expect_status(&first.get("/f")?, 401)?;
+    soon(&second, 401)?;
+    // One that starts lets nobody through before it knows.
+    other.restart()?;
+    let again = Context { client: Arc::new(other.client()), ..second };
+    expect_status(&again.get("/f")?, 401)?;
+    administer("DELETE", "/v2/auth/enable", "")?;
+    soon(&again, 200)
 }
 
 fn cluster_id(context: &Context) -> Outcome {

@@ -3,7 +3,6 @@
 //! `COMPAT_TARGETS` names the targets (`etcd,embedded` unless it says otherwise). A target is
 //! started once, when the first of its trials asks for it, and shared; each trial works below a
 //! directory of its own. Trials are called `<target>::<area>::<case>`.
-//! `COMPAT_AUTH=1` says that users and roles are to be tested; a real etcd's always are.
 //! `COMPAT_SEED` repeats what is random, `COMPAT_DIFF_REQUESTS` sets how much of it there is; where
 //! the programs are is told by the variables that `compat_tests::server` names.
 //! This file selects; it holds no case. A target that cannot start fails its trials.
@@ -102,18 +101,6 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("gateways", gateways::watch_cases(target)));
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("policies", policies::cases(target)));
-    areas.push(("auth", auth_cases(target)));
+    areas.push(("auth", scripts::auth()));
     areas
-}
-
-/// Auth is selected apart, because it is not there yet.
-fn auth_cases(target: Target) -> Vec<Case> {
-    if target.is_etcdynamo() && !is_wanted("COMPAT_AUTH") {
-        return differences::cases_without_auth();
-    }
-    scripts::auth()
-}
-
-fn is_wanted(variable: &str) -> bool {
-    env::var(variable).is_ok_and(|value| value == "1")
 }

@@ -1,7 +1,7 @@
 //! Commits as a whole: all or nothing, repetition, records.
 
 use super::*;
-use crate::v2::{Record, RecordKind};
+use crate::v2::{PasswordHash, Permissions, Record, RecordKind, Role, User};
 
 const DIR: Mutation = Mutation::MakeDir { stamped: false, expiration: None };
 
@@ -270,8 +270,18 @@ pub(crate) async fn records_are_found_by_kind<S: Store>(store: &S, second: &S) {
     let drains = [(odd, Action::Expire), (key("/d"), Action::Delete)];
     let drains = drains.map(|(key, action)| Record::Drain { key, index: EtcdIndex(9), action });
     let gateways = [3, 20].map(|gateway| Record::Gateway { gateway, seen: NOW });
-    let mut all = vec![identity.clone()];
+    let auth = Record::Auth { change: 3, enabled: true, recent: vec![ids.next(), ids.next()] };
+    let hash = PasswordHash("$2b$10$abc".to_owned());
+    let users =
+        [None, Some(vec![]), Some(vec!["root".to_owned(), "r/é%".to_owned()])].map(|roles| {
+            let name = format!("u-{}", roles.as_ref().map_or(0, |roles| 1 + roles.len()));
+            Record::User(User { name, password: hash.clone(), roles })
+        });
+    let permissions = Permissions { read: Some(vec!["/*".to_owned()]), write: None };
+    let role = Record::Role(Role { name: "a/b é".to_owned(), permissions });
+    let mut all = vec![identity.clone(), auth.clone(), role.clone()];
     all.extend_from_slice(&gateways);
+    all.extend_from_slice(&users);
     all.extend(dirs.iter().chain(&drains).cloned());
     for record in &all {
         let commit = Commit { id: ids.next(), ops: vec![Op::AddRecord(record.clone())] };
@@ -281,16 +291,27 @@ pub(crate) async fn records_are_found_by_kind<S: Store>(store: &S, second: &S) {
         records.sort_by_key(Record::name);
         records
     };
-    let both = dirs.iter().chain(&drains).cloned().collect();
+    let swept = dirs.iter().chain(&drains).chain([&auth]).cloned().collect();
+    let accounts = users.iter().chain([&role]).cloned().collect();
     for (kind, wanted) in [
         (RecordKind::Identity, vec![identity]),
         (RecordKind::Gateway, gateways.to_vec()),
         (RecordKind::DirTtl, dirs.to_vec()),
         (RecordKind::Drain, drains.to_vec()),
-        (RecordKind::Sweep, both),
+        (RecordKind::Auth, vec![auth.clone()]),
+        (RecordKind::Sweep, swept),
+        (RecordKind::User, users.to_vec()),
+        (RecordKind::Role, vec![role]),
+        (RecordKind::Accounts, accounts),
     ] {
         let found = second.records(kind).await.unwrap();
         assert_eq!(sorted(found), sorted(wanted), "{kind:?}");
     }
+    let Record::Auth { change, enabled, recent } = auth else { unreachable!("it is one") };
+    let other = Record::Auth { change, enabled: !enabled, recent: recent.clone() };
+    let same = Record::Auth { change, enabled, recent };
+    let mut drop_same = |record| Commit { id: ids.next(), ops: vec![Op::DropSameRecord(record)] };
+    assert_eq!(refuse(store, &drop_same(other)).await, []);
+    apply(store, &drop_same(same)).await;
     assert_eq!(listed(second, &Key::root(), 1).await, [], "a record shows among the items");
 }
