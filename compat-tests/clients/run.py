@@ -41,7 +41,7 @@ def node(name, *files, **needs):
 WATCH_TIMEOUT = {"flags": ("--watch-timeout-ms", "300")}
 
 SUITES = (
-    python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster"),
+    python("etcdctl", "etcdctl", "test_keys", "test_conditions", "test_cluster", "test_auth"),
     python("python-etcd", "python_etcd", "test_keys", "test_directories", "test_lock"),
     node("node-etcd", "keys.test.js", "cluster.test.js"),
     python("etcdctl watch", "etcdctl", "test_watch"),
