@@ -50,6 +50,12 @@ fn ask_everything(client: &Client, own: &Context) -> Result<usize, String> {
         ("PUT", "/config/local/log".to_owned(), format!(r#"{{"Level":"{SECRET}"}}"#)),
         ("POST", "/v2/members".to_owned(), value.clone()),
         ("PUT", format!("/v2/auth/users/u?x={SECRET}"), value),
+        ("PUT", "/v2/auth/users/u".to_owned(), format!(r#"{{"user":"u","password":"{SECRET}"}}"#)),
+        (
+            "PUT",
+            "/v2/auth/users/u".to_owned(),
+            format!(r#"{{"user":"u","roles":["{SECRET}"],"password":"{SECRET}"}}"#),
+        ),
     ];
     for target in [
         own.path("/f"),
