@@ -3,9 +3,13 @@
 //! A change is planned on what is in the store, and committed on the condition that it is still the
 //! next one ([`Record::Auth`] carries its number), so no two administrators undo each other's work. The
 //! gateway that made it knows at once; the others see the number at their next sweep, in seconds,
-//! for which they read nothing more than they do anyway.
+//! for which they read nothing more than they do anyway. Only while a sweep has its hands full they
+//! look for it apart.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::passwords::{CannotHash, Passwords};
 use super::settle::{Settled, pause, settle};
@@ -19,6 +23,10 @@ use crate::v2::{
 
 /// How often a change is planned anew because another one came first.
 const ATTEMPTS: u32 = 20;
+
+/// After how long without a look at the number one is taken apart: longer than a sweep that has
+/// nothing to do takes to come again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(7);
 
 /// Who a request says it is from.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,16 +81,26 @@ impl From<Error> for NotAdministered {
 #[derive(Debug)]
 pub(super) struct Guard {
     known: RwLock<Arc<Accounts>>,
+    looked_at: Mutex<Instant>,
     passwords: Passwords,
 }
 
 impl Guard {
     pub(super) fn new() -> Result<Guard, CannotHash> {
-        Ok(Guard { known: RwLock::default(), passwords: Passwords::new()? })
+        let looked_at = Mutex::new(Instant::now());
+        Ok(Guard { known: RwLock::default(), looked_at, passwords: Passwords::new()? })
     }
 
     fn known(&self) -> Arc<Accounts> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn looked(&self) {
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last_look(&self) -> Duration {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Takes over what was read or written, unless more is known already.
@@ -153,10 +171,30 @@ impl<S: Store> Keyspace<S> {
 
     /// Reads users and roles where somebody changed them: there were so many changes.
     pub(super) async fn follow_accounts(&self, changes: u64) -> Result<(), Error> {
+        self.guard.looked();
         if changes > self.guard.known().changes {
             self.read_accounts().await?;
         }
         Ok(())
+    }
+
+    /// Looks for changes while the sweep does not, as it may be busy with a large removal, for ever.
+    pub(super) async fn keep_following_accounts(&self) {
+        loop {
+            sleep(LOOK_INTERVAL.saturating_sub(self.guard.last_look())).await;
+            if self.guard.last_look() < LOOK_INTERVAL {
+                continue;
+            }
+            self.guard.looked();
+            let records = Spent::Sweep.pays(self.store.records(RecordKind::Auth)).await;
+            let looked = match records.map_err(|error| store_failed(&error)) {
+                Ok(records) => self.follow_accounts(Accounts::from_records(records).changes).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked {
+                tracing::warn!(%error, "changes of users and roles could not be looked for");
+            }
+        }
     }
 
     /// Carries out what an administrator asks for. The password is that of a user who is put.

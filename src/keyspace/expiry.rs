@@ -59,6 +59,7 @@ impl<S: Store> Keyspace<S> {
             self.keep_telling(),
             self.keep_beating(),
             self.keep_following(),
+            self.keep_following_accounts(),
         );
     }
 

@@ -1,5 +1,7 @@
 //! Users and roles with several gateways, and with outcomes that get lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::keyspace::Credentials;
 use crate::v2::{Administration, Need, Permissions, PutRole, PutUser};
@@ -72,6 +74,39 @@ async fn a_locked_cluster_asks_everybody_on_every_gateway() {
     second.administrate(Administration::Disable, None).await.expect("it is on");
     first.sweep().await.expect("a sweep");
     assert!(first.allows(&Credentials::None, need("/x")).await);
+}
+
+/// A sweep that has its hands full for long keeps nobody out, and lets nobody in.
+#[tokio::test]
+async fn a_gateway_whose_sweep_hangs_is_locked_as_well() {
+    let world = World::new();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let store = Faults::new(world.store.clone(), {
+        let hangs = Arc::clone(&hangs);
+        move |_, is_commit| match hangs.load(Ordering::SeqCst) && is_commit {
+            true => Fault::Killed,
+            false => Fault::None,
+        }
+    });
+    let gateway = Arc::new(world.gateway_on(store).await);
+    let dir = until(&world, Draft { dir: true, ..Draft::default() }, 1);
+    write(&*gateway, "/d", Operation::Set(dir)).await.expect("mkdir");
+    hangs.store(true, Ordering::SeqCst);
+    world.wall.advance_ms(2_000);
+    let sweeping = tokio::spawn({
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.keep_sweeping().await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    lock(&world.gateway().await).await;
+    let is_locked = async {
+        while gateway.allows(&Credentials::None, need("/x")).await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(20), is_locked).await;
+    sweeping.abort();
+    in_time.expect("it knows, though its sweep waits for a removal");
 }
 
 /// Administrators on several gateways grant one user a role each while requests and replies are lost:
