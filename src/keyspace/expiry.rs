@@ -156,9 +156,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn drop_record(&self, record: Record) -> Result<(), Error> {
-        let ticket = self.begin();
-        let id = self.write_id(ticket.index());
-        let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
+        let commit = Commit { id: self.unseen_id(), ops: vec![Op::DropSameRecord(record)] };
         self.store.commit(&commit).await.map(|_| ()).map_err(|e| store_failed(&e))
     }
 

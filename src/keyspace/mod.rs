@@ -326,6 +326,12 @@ impl<S> Keyspace<S> {
         WriteId { index, gateway: self.gateway }
     }
 
+    /// The id of a commit that no client sees, of records alone: no answer carries its index, and
+    /// none is held back while it is under way.
+    fn unseen_id(&self) -> WriteId {
+        self.write_id(self.clock.begin().index())
+    }
+
     /// An index above all that this gateway has issued or seen, which is settled at once.
     fn fresh_index(&self) -> EtcdIndex {
         let ticket = self.clock.begin();

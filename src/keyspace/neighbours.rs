@@ -192,12 +192,9 @@ impl<S: Store> Keyspace<S> {
         let seen = self.clock.now();
         let record = Record::Gateway { gateway: self.gateway, seen };
         self.neighbours.lock().left = Some(seen);
-        let ticket = self.clock.begin();
-        let id = self.write_id(ticket.index());
-        let commit = Commit { id, ops: vec![Op::PutRecord(record)] };
+        let commit = Commit { id: self.unseen_id(), ops: vec![Op::PutRecord(record)] };
         // Whatever becomes of the own sign, the others' are looked for.
         let left = self.store.commit(&commit).await;
-        drop(ticket);
         self.look_for_signs().await?;
         left.map(|_| ()).map_err(|error| store_failed(&error))
     }
@@ -224,9 +221,7 @@ impl<S: Store> Keyspace<S> {
         let left = self.neighbours.lock().left;
         let Some(seen) = left else { return };
         let record = Record::Gateway { gateway: self.gateway, seen };
-        let ticket = self.clock.begin();
-        let commit =
-            Commit { id: self.write_id(ticket.index()), ops: vec![Op::DropSameRecord(record)] };
+        let commit = Commit { id: self.unseen_id(), ops: vec![Op::DropSameRecord(record)] };
         let leaving = Spent::Heartbeat.pays(self.store.commit(&commit));
         if !matches!(timeout(LEAVE_LIMIT, leaving).await, Ok(Ok(_))) {
             tracing::warn!("the sign of life stays behind; others will see that it grows old");

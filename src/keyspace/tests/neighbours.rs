@@ -1,5 +1,7 @@
 //! Gateways that know of each other: one that tells only of its own writes must be alone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::watches::{WATCHED, begin, keep_house, of, pass, stop_time, stream};
 use super::*;
 use crate::keyspace::neighbours::{Company, Neighbours};
@@ -116,4 +118,27 @@ async fn signs_are_kept_apart_from_clocks() {
     assert_eq!(neighbours.company(), Company::Others(2));
     neighbours.take_in(vec![], 1, UnixMs(1_000_020));
     assert_eq!(neighbours.company(), Company::Others(1), "one left, one was seen");
+}
+
+/// An answer's index is not below that of a write that was answered before, whatever else is under way.
+#[tokio::test]
+async fn a_sign_of_life_under_way_holds_no_index_back() {
+    let _stopped = stop_time();
+    let world = World::new();
+    let limits = Limits { is_remote: true, ..world.store.limits() };
+    let hangs = Arc::new(AtomicBool::new(false));
+    let is_next = Arc::clone(&hangs);
+    let store = Faults::new(world.store.clone(), move |_, is_commit| {
+        let is_hit = is_commit && is_next.swap(false, Ordering::SeqCst);
+        if is_hit { Fault::Killed } else { Fault::None }
+    });
+    let gateway = Arc::new(world.gateway_as(store.with_limits(limits), WATCHED).await);
+    put(&gateway, "/f", "1").await;
+    hangs.store(true, Ordering::SeqCst);
+    let _house = keep_house(&gateway);
+    let_pass(&world, Duration::from_secs(11)).await;
+    assert!(!hangs.load(Ordering::SeqCst), "the sign is under way");
+    let written = put(&gateway, "/f", "2").await;
+    assert!(get(&gateway, "/f").await.expect("there").index >= written.index);
+    assert!(get(&gateway, "/nope").await.expect_err("missing").index >= written.index);
 }
