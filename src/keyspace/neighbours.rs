@@ -19,7 +19,7 @@ use super::{Keyspace, Reach, store_failed, timed_out};
 use crate::metrics;
 use crate::store::Store;
 use crate::units::Operation as Spent;
-use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs};
+use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs, WriteId};
 
 /// How often a gateway leaves its sign and looks for others'.
 const BEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -90,13 +90,13 @@ impl Neighbours {
     }
 
     /// Takes in all the signs that are there.
-    pub(super) fn take_in(&self, records: Vec<Record>, own: u32, now: UnixMs) {
+    pub(super) fn take_in(&self, records: Vec<Record>, own: Option<u32>, now: UnixMs) {
         let mut state = self.lock();
         let is_first_look = state.looked.is_none();
         let mut left = Vec::new();
         for record in records {
             let Record::Gateway { gateway, seen: dated } = record else { continue };
-            if gateway == own {
+            if own == Some(gateway) {
                 continue;
             }
             left.push(gateway);
@@ -169,7 +169,7 @@ impl<S: Store> Keyspace<S> {
         }
     }
 
-    /// Leaves signs and looks for others', for ever.
+    /// Leaves signs, where it writes, and looks for others', for ever.
     pub(super) async fn keep_beating(&self) {
         if !self.store.limits().is_remote {
             return;
@@ -189,16 +189,21 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn beat(&self) -> Result<(), Error> {
+        // Whatever becomes of the own sign, the others' are looked for.
+        let left = self.leave_sign().await;
+        self.look_for_signs().await?;
+        left
+    }
+
+    async fn leave_sign(&self) -> Result<(), Error> {
+        let Some(gateway) = self.gateway else { return Ok(()) };
         let seen = self.clock.now();
-        let record = Record::Gateway { gateway: self.gateway, seen };
+        let record = Record::Gateway { gateway, seen };
         self.neighbours.lock().left = Some(seen);
         let ticket = self.clock.begin();
-        let id = self.write_id(ticket.index());
-        let commit = Commit { id, ops: vec![Op::PutRecord(record)] };
-        // Whatever becomes of the own sign, the others' are looked for.
+        let commit =
+            Commit { id: self.write_id(ticket.index())?, ops: vec![Op::PutRecord(record)] };
         let left = self.store.commit(&commit).await;
-        drop(ticket);
-        self.look_for_signs().await?;
         left.map(|_| ()).map_err(|error| store_failed(&error))
     }
 
@@ -222,11 +227,11 @@ impl<S: Store> Keyspace<S> {
             return;
         }
         let left = self.neighbours.lock().left;
-        let Some(seen) = left else { return };
-        let record = Record::Gateway { gateway: self.gateway, seen };
+        let (Some(gateway), Some(seen)) = (self.gateway, left) else { return };
+        let record = Record::Gateway { gateway, seen };
         let ticket = self.clock.begin();
-        let commit =
-            Commit { id: self.write_id(ticket.index()), ops: vec![Op::DropSameRecord(record)] };
+        let id = WriteId { index: ticket.index(), gateway };
+        let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
         let leaving = Spent::Heartbeat.pays(self.store.commit(&commit));
         if !matches!(timeout(LEAVE_LIMIT, leaving).await, Ok(Ok(_))) {
             tracing::warn!("the sign of life stays behind; others will see that it grows old");
