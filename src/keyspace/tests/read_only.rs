@@ -109,6 +109,10 @@ async fn nothing_is_ever_committed_whatever_there_is_to_do() {
         assert_eq!(error.code, ErrorCode::KeyNotFound, "{gone}");
     }
     assert_eq!(outline(&tree(&reader, "/").await), ["/d", "/d/f"]);
+    // As the README says: what was below is there for who knows its path.
+    for left in ["/e/f", "/large/7"] {
+        get(&reader, left).await.expect("nobody removed it");
+    }
     check_refusals(&reader).await;
     let seen =
         Seen { modified: overdue.modified, expiration: overdue.expiration.expect("it has a TTL") };
