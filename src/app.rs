@@ -20,7 +20,7 @@ use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
 use crate::config::{
     Config, ReadConsistency, Scheme, StoreConfig, TableConfig, TlsConfig, TlsVersion, WatchKind,
 };
-use crate::keyspace::{self, Keyspace, Reach};
+use crate::keyspace::{self, Access, Keyspace, Reach};
 use crate::metrics::{self, DynamodbCall};
 use crate::shutdown::{Pace, Shutdown};
 use crate::store::dynamodb::{Consumed, DynamoDbConfig, DynamoDbStore, Meter, Timing};
@@ -243,6 +243,7 @@ async fn open_keyspace<S: Store>(
         WatchKind::Streams => Reach::All,
     };
     let of_keyspace = keyspace::Config {
+        access: if config.read_only { Access::ReadOnly } else { Access::ReadWrite },
         read_consistency,
         max_requests: config.max_concurrent_requests,
         request_timeout: config.request_timeout,
@@ -254,6 +255,9 @@ async fn open_keyspace<S: Store>(
     let keyspace = Keyspace::open(store, Arc::new(clock), of_keyspace)
         .await
         .map_err(|error| StartError::new("cannot open the keyspace", error))?;
+    if config.read_only {
+        tracing::info!("this gateway only reads: writes are refused");
+    }
     keyspace
         .sweep()
         .await

@@ -14,6 +14,7 @@ use tracing::Level;
 
 use crate::telemetry::LogFormat;
 
+mod access;
 mod commands;
 mod health;
 mod limits;
@@ -22,6 +23,7 @@ mod tls;
 mod typed;
 mod urls;
 mod watch;
+use access::AccessFlags;
 pub use commands::Asked;
 pub use health::HealthCheck;
 pub use limits::ClientLimits;
@@ -88,6 +90,9 @@ struct Flags {
     /// [default: strong]
     #[arg(long, env = "ETCDYNAMO_READ_CONSISTENCY", value_name = "CONSISTENCY")]
     read_consistency: Option<Typed<ReadConsistency>>,
+
+    #[command(flatten)]
+    access: AccessFlags,
 
     #[command(flatten)]
     watch: WatchFlags,
@@ -190,6 +195,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The allowed origins; `None`: any.
     pub cors: Option<Vec<String>>,
+    /// It never writes to its store.
+    pub read_only: bool,
     /// How watches behave.
     pub watch: WatchConfig,
     /// How the log looks.
@@ -311,6 +318,7 @@ impl Flags {
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
         let watch = self.watch.meaning(&store, &mut mistakes);
+        let read_only = self.access.meaning(&store, &watch, &mut mistakes);
         let TlsMeaning { tls, metrics, is_idle } = self.tls.meaning(&listen, &mut mistakes);
         let client_limits = self.limits.meaning(&mut mistakes);
         let observe = self.observe.meaning(&mut mistakes);
@@ -352,6 +360,7 @@ impl Flags {
             name: self.name,
             store,
             cors,
+            read_only,
             watch,
             log_format,
             log_level,

@@ -245,7 +245,7 @@ pub fn stream_lags(lag: Duration, hold: Duration) {
     METRICS.watch.hold_ms.set(ms(hold));
 }
 
-/// `etcdynamo_gateways`: how many gateways are on the table, this one among them.
+/// `etcdynamo_gateways`: how many gateways are on the table that write, and this one.
 pub fn gateways_seen(gateways: usize) {
     METRICS.gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
 }

@@ -56,6 +56,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         name: "default".to_owned(),
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
+        read_only: false,
         watch: WatchConfig { kind: WatchKind::Local, window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
@@ -173,6 +174,15 @@ fn a_table_means_dynamodb() {
 }
 
 #[test]
+fn a_gateway_may_only_read() {
+    assert!(!good(&["--table=etcd"]).read_only);
+    let config = good(&["--table=etcd", "--read-only"]);
+    assert!(config.read_only);
+    assert_eq!(config.watch.kind, WatchKind::Streams);
+    assert!(good(&["--table=etcd", "--read-only", "--watch=off"]).read_only);
+}
+
+#[test]
 fn origins() {
     assert_eq!(good(&["--cors=*"]).cors, None);
     assert_eq!(good(&["--cors=http://a,*"]).cors, None);
@@ -256,6 +266,9 @@ fn each_mistake_names_its_flag() {
         (&["--watch-window=few"], "watch-window", "is no number"),
         (&["--watch-timeout-ms=1s"], "watch-timeout-ms", "is no number"),
         (&["--watch-window=0"], "watch-window", "more than 0"),
+        (&["--read-only"], "read-only", "belongs to DynamoDB"),
+        (&["--table=etcd", "--read-only", "--create-table"], "create-table", "--read-only"),
+        (&["--table=etcd", "--read-only", "--watch=local"], "watch", "--read-only"),
         (&["--max-connections", "0"], "max-connections", "more than 0"),
         (&["--max-concurrent-requests=0"], "max-concurrent-requests", "more than 0"),
         (&["--request-timeout-ms", "0"], "request-timeout-ms", "more than 0"),

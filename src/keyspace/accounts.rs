@@ -203,6 +203,7 @@ impl<S: Store> Keyspace<S> {
         mut asked: Administration,
         password: Option<String>,
     ) -> Result<Administered, NotAdministered> {
+        self.refuse_administration()?;
         if let (Administration::PutUser(user), Some(password)) = (&mut asked, password) {
             let hash = self.guard.passwords.hash(password).await.map_err(|CannotHash| {
                 Error::new(ErrorCode::RaftInternal, "the password cannot be hashed")
@@ -211,7 +212,7 @@ impl<S: Store> Keyspace<S> {
         }
         for attempt in 0..ATTEMPTS {
             let before = self.read_accounts().await?;
-            let id = self.write_id(self.fresh_index());
+            let id = self.write_id(self.fresh_index())?;
             let change = before.plan(&asked, id)?;
             if self.commit_accounts(&before, &change.after, id, change.put, change.drop).await? {
                 tracing::info!(change = change.after.changes, "users and roles were changed");

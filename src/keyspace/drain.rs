@@ -149,7 +149,7 @@ impl<S: Store> Keyspace<S> {
             }
             self.observe(&item)?;
             let ticket = self.begin();
-            let id = self.write_id(ticket.index());
+            let id = self.write_id(ticket.index())?;
             let op = NodeOp {
                 key: item.key.clone(),
                 id,
@@ -200,7 +200,7 @@ impl<S: Store> Keyspace<S> {
         let mut attempt = 0;
         loop {
             let ticket = self.begin();
-            let id = self.write_id(ticket.index());
+            let id = self.write_id(ticket.index())?;
             let op = NodeOp {
                 key: key.clone(),
                 id,

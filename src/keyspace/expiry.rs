@@ -116,6 +116,8 @@ impl<S: Store> Keyspace<S> {
         let mut work = Work::default();
         for record in records {
             match record {
+                // Whatever there is to be removed, gateways that write remove it.
+                Record::DirTtl { .. } | Record::Drain { .. } if self.is_read_only() => {}
                 Record::DirTtl { key, expiration } => work.dirs.push((expiration, key)),
                 Record::Drain { key: top, index, action } => {
                     work.drains.push(Drain { top, index, action });
@@ -156,7 +158,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn drop_record(&self, record: Record) -> Result<(), Error> {
-        let commit = Commit { id: self.unseen_id(), ops: vec![Op::DropSameRecord(record)] };
+        let commit = Commit { id: self.unseen_id()?, ops: vec![Op::DropSameRecord(record)] };
         self.store.commit(&commit).await.map(|_| ()).map_err(|e| store_failed(&e))
     }
 

@@ -196,7 +196,7 @@ impl<S> Keyspace<S> {
             let (before, after) = (change.before.as_deref(), change.after.as_deref());
             match told(before, after, now) {
                 Told::Nothing => {}
-                Told::Event(_, id) if id.gateway == self.gateway => {}
+                Told::Event(_, id) if self.is_own(id) => {}
                 Told::Event(event, id) => self.take_in_event(hub, *event, id, pace),
                 Told::Went { key, created, id } => {
                     hub.went(&Went { key, created, index: id.index });
@@ -321,7 +321,7 @@ impl<S: Store> Keyspace<S> {
             let round = loop {
                 match feed.next().await {
                     Fed::Changes(changes) => self.take_in_changes(hub, changes, &mut pace),
-                    Fed::Sign(Record::Gateway { gateway, .. }) if gateway != self.gateway => {
+                    Fed::Sign(Record::Gateway { gateway, .. }) if self.gateway != Some(gateway) => {
                         self.neighbours.wrote(gateway);
                     }
                     Fed::Sign(_) => {}

@@ -18,6 +18,7 @@ mod open;
 mod pace;
 mod passwords;
 mod read;
+mod read_only;
 mod room;
 mod settle;
 mod statistics;
@@ -36,6 +37,7 @@ use tokio::time::timeout;
 
 pub use accounts::{Credentials, NotAdministered};
 pub use open::OpenError;
+pub use read_only::Access;
 pub use room::Room;
 pub use watching::Watching;
 
@@ -177,6 +179,8 @@ pub trait Keys: Send + Sync + 'static {
 /// How a keyspace behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
+    /// What this gateway does with its store.
+    pub access: Access,
     /// How fresh reads are which do not say `quorum=true`.
     pub read_consistency: Consistency,
     /// How many reads and writes may be under way, in whatever they wait for. Watches are none.
@@ -210,7 +214,8 @@ pub struct Keyspace<S> {
     identity: Identity,
     health: Health,
     counters: Counters,
-    gateway: u32,
+    /// The number by which its writes are known; `None`: it never writes.
+    gateway: Option<u32>,
     admission: Semaphore,
     rooms: Rooms,
     turns: Turns,
@@ -321,14 +326,9 @@ impl<S: Store> Keys for Keyspace<S> {
 }
 
 impl<S> Keyspace<S> {
-    /// The id of this gateway's write at an index.
-    fn write_id(&self, index: EtcdIndex) -> WriteId {
-        WriteId { index, gateway: self.gateway }
-    }
-
     /// The id of a commit that no client sees, of records alone: no answer carries its index, and
     /// none is held back while it is under way.
-    fn unseen_id(&self) -> WriteId {
+    fn unseen_id(&self) -> Result<WriteId, Error> {
         self.write_id(self.clock.begin().index())
     }
 

@@ -90,13 +90,13 @@ impl Neighbours {
     }
 
     /// Takes in all the signs that are there.
-    pub(super) fn take_in(&self, records: Vec<Record>, own: u32, now: UnixMs) {
+    pub(super) fn take_in(&self, records: Vec<Record>, own: Option<u32>, now: UnixMs) {
         let mut state = self.lock();
         let is_first_look = state.looked.is_none();
         let mut left = Vec::new();
         for record in records {
             let Record::Gateway { gateway, seen: dated } = record else { continue };
-            if gateway == own {
+            if own == Some(gateway) {
                 continue;
             }
             left.push(gateway);
@@ -169,7 +169,7 @@ impl<S: Store> Keyspace<S> {
         }
     }
 
-    /// Leaves signs and looks for others', for ever.
+    /// Leaves signs, where it writes, and looks for others', for ever.
     pub(super) async fn keep_beating(&self) {
         if !self.store.limits().is_remote {
             return;
@@ -189,13 +189,19 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn beat(&self) -> Result<(), Error> {
-        let seen = self.clock.now();
-        let record = Record::Gateway { gateway: self.gateway, seen };
-        self.neighbours.lock().left = Some(seen);
-        let commit = Commit { id: self.unseen_id(), ops: vec![Op::PutRecord(record)] };
         // Whatever becomes of the own sign, the others' are looked for.
-        let left = self.store.commit(&commit).await;
+        let left = self.leave_sign().await;
         self.look_for_signs().await?;
+        left
+    }
+
+    async fn leave_sign(&self) -> Result<(), Error> {
+        let Some(gateway) = self.gateway else { return Ok(()) };
+        let seen = self.clock.now();
+        let record = Record::Gateway { gateway, seen };
+        self.neighbours.lock().left = Some(seen);
+        let commit = Commit { id: self.unseen_id()?, ops: vec![Op::PutRecord(record)] };
+        let left = self.store.commit(&commit).await;
         left.map(|_| ()).map_err(|error| store_failed(&error))
     }
 
@@ -219,9 +225,10 @@ impl<S: Store> Keyspace<S> {
             return;
         }
         let left = self.neighbours.lock().left;
-        let Some(seen) = left else { return };
-        let record = Record::Gateway { gateway: self.gateway, seen };
-        let commit = Commit { id: self.unseen_id(), ops: vec![Op::DropSameRecord(record)] };
+        let (Some(gateway), Some(seen)) = (self.gateway, left) else { return };
+        let Ok(id) = self.unseen_id() else { return };
+        let record = Record::Gateway { gateway, seen };
+        let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
         let leaving = Spent::Heartbeat.pays(self.store.commit(&commit));
         if !matches!(timeout(LEAVE_LIMIT, leaving).await, Ok(Ok(_))) {
             tracing::warn!("the sign of life stays behind; others will see that it grows old");

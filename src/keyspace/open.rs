@@ -17,7 +17,7 @@ use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
 use super::watching::Lost;
-use super::{Config, Identity, Keyspace};
+use super::{Access, Config, Identity, Keyspace};
 use crate::clock::IndexClock;
 use crate::store::{Committed, Store, StoreError};
 use crate::units::Operation as Spent;
@@ -40,6 +40,8 @@ pub enum OpenError {
     Store(StoreError),
     /// The data has a layout that this program does not know.
     Schema(u32),
+    /// It is not there, and this gateway makes none.
+    Missing,
     /// The keyspace could neither be found nor made.
     Unsettled,
     /// The system gives no random bytes.
@@ -56,6 +58,10 @@ impl fmt::Display for OpenError {
                  use the version of etcdynamo that wrote it, or a newer one"
             ),
             OpenError::NoRandomBytes => f.write_str("the system gives no random bytes"),
+            OpenError::Missing => f.write_str(
+                "there is none of this name, and a gateway that only reads makes none \
+                 (--keyspace, --read-only): start one that writes first",
+            ),
             OpenError::Unsettled => f.write_str("the keyspace could neither be found nor made"),
         }
     }
@@ -65,13 +71,17 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Store(error) => Some(error),
-            OpenError::Schema(_) | OpenError::Unsettled | OpenError::NoRandomBytes => None,
+            OpenError::Schema(_)
+            | OpenError::Missing
+            | OpenError::Unsettled
+            | OpenError::NoRandomBytes => None,
         }
     }
 }
 
 impl<S: Store> Keyspace<S> {
-    /// Opens the keyspace in this store, and makes it where there is none yet.
+    /// Opens the keyspace in this store. A gateway that writes makes it where there is none yet,
+    /// and claims a slot.
     pub async fn open(
         store: S,
         clock: Arc<IndexClock>,
@@ -85,8 +95,13 @@ impl<S: Store> Keyspace<S> {
         clock: Arc<IndexClock>,
         config: Config,
     ) -> Result<Keyspace<S>, OpenError> {
-        let identity = find_or_make(&store, &clock).await?;
-        let Claim { gateway, sign, others } = claim_slot(&store, &clock).await?;
+        let (identity, claim) = match config.access {
+            Access::ReadWrite => {
+                let identity = find_or_make(&store, &clock).await?;
+                (identity, Some(claim_slot(&store, &clock).await?))
+            }
+            Access::ReadOnly => (find(&store).await?.ok_or(OpenError::Missing)?, None),
+        };
         // What was before is not in the window: nothing is kept over a restart.
         let hub = config.watch_window.map(|events| Arc::new(Hub::new(events, clock.settled())));
         let store = Arc::new(store);
@@ -98,7 +113,7 @@ impl<S: Store> Keyspace<S> {
             identity,
             health: Health::default(),
             counters: Counters::default(),
-            gateway,
+            gateway: claim.as_ref().map(|claim| claim.gateway),
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
@@ -114,22 +129,32 @@ impl<S: Store> Keyspace<S> {
             following: Following::default(),
             refuses: AtomicBool::new(false),
         };
-        keyspace.meet(sign, others);
+        if let Some(Claim { sign, others, .. }) = claim {
+            keyspace.meet(sign, others);
+        }
         keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
         Ok(keyspace)
     }
 }
 
+/// Who this cluster is, where it is there.
+async fn find<S: Store>(store: &S) -> Result<Option<Identity>, OpenError> {
+    let found = store.records(RecordKind::Identity).await.map_err(OpenError::Store)?;
+    for record in found {
+        if let Record::Identity { schema, cluster_id, member_id } = record {
+            if schema != SCHEMA {
+                return Err(OpenError::Schema(schema));
+            }
+            return Ok(Some(Identity { cluster_id, member_id }));
+        }
+    }
+    Ok(None)
+}
+
 async fn find_or_make<S: Store>(store: &S, clock: &IndexClock) -> Result<Identity, OpenError> {
     for _ in 0..OPEN_ATTEMPTS {
-        let found = store.records(RecordKind::Identity).await.map_err(OpenError::Store)?;
-        for record in found {
-            if let Record::Identity { schema, cluster_id, member_id } = record {
-                if schema != SCHEMA {
-                    return Err(OpenError::Schema(schema));
-                }
-                return Ok(Identity { cluster_id, member_id });
-            }
+        if let Some(identity) = find(store).await? {
+            return Ok(identity);
         }
         let ticket = clock.begin();
         let id = WriteId { index: ticket.index(), gateway: fastrand::u32(..GATEWAYS) };

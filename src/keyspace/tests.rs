@@ -20,6 +20,7 @@ use crate::v2::{Record, RecordKind};
 
 mod following;
 mod neighbours;
+mod read_only;
 mod watches;
 mod workloads;
 
@@ -30,6 +31,7 @@ const OPENING_CALLS: u64 = 3;
 const TREE: Removal = Removal { dir: false, recursive: true };
 
 const CONFIG: Config = Config {
+    access: Access::ReadWrite,
     read_consistency: Consistency::Strong,
     max_requests: 1000,
     request_timeout: Duration::from_secs(30),

@@ -206,15 +206,15 @@ impl<S> Keyspace<S> {
 
     /// Whether this gateway removes the file at this key when its TTL runs out.
     fn expires(&self, key: &Key) -> bool {
-        self.config.scan_for_ttl || (self.hub.is_some() && self.ttl_files.covers(key))
+        !self.is_read_only()
+            && (self.config.scan_for_ttl || (self.hub.is_some() && self.ttl_files.covers(key)))
     }
 
     /// Whoever wrote a file last removes it at once, the others a little later, each at another
     /// time: mostly they will find it gone, which costs a read and no write.
     fn delay_ms(&self, item: &Item) -> i64 {
         let writers = item.writes.ids();
-        let is_own =
-            writers.iter().any(|id| id.gateway == self.gateway && id.index == item.modified);
+        let is_own = writers.iter().any(|id| self.is_own(*id) && id.index == item.modified);
         if is_own || !writers.iter().any(|id| id.index == item.modified) {
             return 0;
         }
@@ -225,7 +225,8 @@ impl<S> Keyspace<S> {
 impl<S: Store> Keyspace<S> {
     /// Somebody watches here: from now on files with a TTL are known.
     pub(super) fn cover(&self, hub: &Hub, watch: &Watch) {
-        if self.config.scan_for_ttl || !self.store.limits().is_remote {
+        let is_useless = self.config.scan_for_ttl || self.is_read_only();
+        if is_useless || !self.store.limits().is_remote {
             return;
         }
         if !self.ttl_files.cover(&watch.key, watch.recursive) {
@@ -278,7 +279,8 @@ impl<S: Store> Keyspace<S> {
 
     /// Removes files when their TTL runs out, for ever.
     pub(super) async fn keep_expiring_files(&self) {
-        if !self.config.scan_for_ttl && self.hub.is_none() {
+        let is_useless = !self.config.scan_for_ttl && self.hub.is_none();
+        if is_useless || self.is_read_only() {
             return;
         }
         loop {

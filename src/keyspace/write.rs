@@ -20,6 +20,7 @@ const EAGER_ATTEMPTS: u32 = 3;
 impl<S: Store> Keyspace<S> {
     /// Carries out a client's write. `floor` is the index that was settled before it.
     pub(super) async fn carry_out(&self, write: &Write, floor: EtcdIndex) -> Result<Answer, Error> {
+        self.refuse_write()?;
         self.check_size(write)?;
         match self.run(write).await {
             Ok(Some(event)) => Ok(Answer { index: event.node.modified, event, room: None }),
@@ -52,7 +53,7 @@ impl<S: Store> Keyspace<S> {
         let mut seat = None;
         loop {
             let mut begun = self.begin();
-            let moment = self.moment(begun.index());
+            let moment = self.moment(begun.index())?;
             let plan = match plan(write, &known, moment)? {
                 Step::Commit(plan) => plan,
                 Step::Moot => return Ok(None),
@@ -125,13 +126,13 @@ impl<S: Store> Keyspace<S> {
         is_remote.then(|| self.in_flight.take_off(commit)).transpose()
     }
 
-    fn moment(&self, index: EtcdIndex) -> Moment {
+    fn moment(&self, index: EtcdIndex) -> Result<Moment, Error> {
         let Limits { commit_ops, commit_bytes, .. } = self.store.limits();
-        Moment {
+        Ok(Moment {
             now: self.clock.now(),
-            id: self.write_id(index),
+            id: self.write_id(index)?,
             capacity: Capacity { ops: commit_ops, bytes: commit_bytes },
-        }
+        })
     }
 
     /// Takes the step that a plan needs first.

@@ -22,6 +22,7 @@ mod limits;
 mod logs;
 mod operations;
 mod policies;
+mod read_only;
 mod scripts;
 mod security;
 mod traces;
@@ -101,6 +102,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("gateways", gateways::watch_cases(target)));
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("policies", policies::cases(target)));
+    areas.push(("read_only", read_only::cases(target)));
     areas.push(("auth", scripts::auth()));
     areas
 }

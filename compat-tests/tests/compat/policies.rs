@@ -3,7 +3,8 @@
 //!
 //! All gateways of the suite and of the proof have a guard before their engine who denies what the
 //! policies do not allow, so a permission that lacks fails whatever needs it. Here each mode has its
-//! own policies and no other, and each of their entries has to be used. The engines know no IAM:
+//! own policies and no other, and each of their entries has to be used; of a gateway that only
+//! reads, in [`super::read_only`]. The engines know no IAM:
 //! what AWS makes of a policy beyond its wording is not shown.
 
 use std::collections::BTreeSet;

@@ -10,12 +10,13 @@ use crate::store::dynamodb::{DynamoDbStore, Meter};
 use crate::store::{Fed, Feed};
 use crate::v2::{Told, told};
 
-type OnTable = Keyspace<DynamoDbStore>;
+pub(super) type OnTable = Keyspace<DynamoDbStore>;
 
-const FOLLOWS: Config = Config { watch_window: Some(1000), watch_reach: Reach::All, ..CONFIG };
+pub(super) const FOLLOWS: Config =
+    Config { watch_window: Some(1000), watch_reach: Reach::All, ..CONFIG };
 
 /// A gateway by the machine's clock, which keeps house.
-async fn gateway(store: &DynamoDbStore) -> Arc<OnTable> {
+pub(super) async fn gateway(store: &DynamoDbStore) -> Arc<OnTable> {
     let wall: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
     let clock = Arc::new(IndexClock::new(wall, DRIFT_US, EtcdIndex(0)));
     let gateway = Keyspace::open(store.clone(), clock, FOLLOWS).await.expect("the keyspace opens");
@@ -24,7 +25,7 @@ async fn gateway(store: &DynamoDbStore) -> Arc<OnTable> {
     gateway
 }
 
-async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("it comes soon")
 }
 

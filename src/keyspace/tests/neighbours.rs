@@ -109,14 +109,14 @@ async fn signs_are_kept_apart_from_clocks() {
     let record = |gateway, seen| Record::Gateway { gateway, seen: UnixMs(seen) };
     assert_eq!(neighbours.company(), Company::Unknown);
     // At the first look an old sign is nobody's.
-    neighbours.take_in(vec![record(1, 0), record(2, 5)], 1, UnixMs(1_000_000));
+    neighbours.take_in(vec![record(1, 0), record(2, 5)], Some(1), UnixMs(1_000_000));
     assert_eq!(neighbours.company(), Company::Alone);
     // It changed since, whatever it is dated: a clock that is far behind.
-    neighbours.take_in(vec![record(2, 6)], 1, UnixMs(1_000_010));
+    neighbours.take_in(vec![record(2, 6)], Some(1), UnixMs(1_000_010));
     assert_eq!(neighbours.company(), Company::Others(1));
     neighbours.wrote(3);
     assert_eq!(neighbours.company(), Company::Others(2));
-    neighbours.take_in(vec![], 1, UnixMs(1_000_020));
+    neighbours.take_in(vec![], Some(1), UnixMs(1_000_020));
     assert_eq!(neighbours.company(), Company::Others(1), "one left, one was seen");
 }
 

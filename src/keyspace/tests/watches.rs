@@ -11,6 +11,7 @@ use super::*;
 use crate::watch::HOLD_LIMIT;
 
 pub(super) const WATCHED: Config = Config {
+    access: Access::ReadWrite,
     read_consistency: Consistency::Strong,
     max_requests: 1000,
     request_timeout: Duration::from_secs(30),

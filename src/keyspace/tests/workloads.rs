@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::costs::{Cost, Metered};
 use super::*;
+use crate::store::dynamodb::DynamoDbStore;
 use crate::v2::Watch;
 
 const PAGE: &str = include_str!("../../../docs/cost.md");
@@ -90,6 +91,24 @@ async fn an_idle_hour_costs_what_the_page_says() {
     assert_eq!(cost.read_units, 720.0 + beats);
     let usual = Cost { read_units: 720.0 + USUAL_BEATS, write_units: USUAL_BEATS, ..cost };
     stands_on_the_page(&row("an idle gateway", usual));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_hour_without_writes_costs_what_the_page_says() {
+    let table = gateway(None).await;
+    let wall = Arc::new(Simulated(Instant::now()));
+    let clock = Arc::new(IndexClock::new(wall, DRIFT_US, EtcdIndex(0)));
+    let store = DynamoDbStore::clone(&table.gateway.store);
+    let config = Config { access: Access::ReadOnly, watch_window: Some(1000), ..CONFIG };
+    let reader = Keyspace::open(store, clock, config).await.expect("it is there");
+    table.take();
+    let hour = Duration::from_millis(3_599_999);
+    let _ = tokio::time::timeout(hour, reader.keep_sweeping()).await;
+    let cost = table.take();
+    assert!((1080.0..=1120.0).contains(&cost.read_units), "{cost:?}");
+    assert_eq!(cost.write_units, 0.0);
+    let usual = Cost { read_units: 720.0 + USUAL_BEATS, ..cost };
+    stands_on_the_page(&row("an idle gateway with `--read-only`", usual));
 }
 
 #[tokio::test(start_paused = true)]

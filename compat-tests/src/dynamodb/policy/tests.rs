@@ -73,6 +73,27 @@ fn a_transaction_needs_what_its_parts_need() {
 }
 
 #[test]
+fn who_only_reads_may_not_write() {
+    let key = json!({ "TableName": TABLE, "Key": item("mine/") });
+    let part = json!({ "TransactItems": [{ "Update": key }] });
+    for (allowed, call) in [
+        (true, call("GetItem", &key)),
+        (false, call("PutItem", &json!({ "TableName": TABLE, "Item": item("mine/") }))),
+        (false, call("UpdateItem", &key)),
+        (false, call("DeleteItem", &key)),
+        (false, call("TransactWriteItems", &part)),
+        (false, call("UpdateTimeToLive", &json!({ "TableName": TABLE }))),
+    ] {
+        assert_eq!(guard(&["read-only"]).allows(&call), allowed, "{call:?}");
+    }
+    let reads = ["Get", "BatchGet", "Query", "Describe"];
+    for entry in guard(&["read-only"]).unused() {
+        let action = entry.strip_prefix("read-only dynamodb:").expect("an action on a table");
+        assert!(reads.iter().any(|verb| action.starts_with(verb)), "{action} may write");
+    }
+}
+
+#[test]
 fn one_keyspace_is_all_that_a_part_may_touch() {
     let of = |partition: &str| {
         let query = json!({
