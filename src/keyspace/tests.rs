@@ -339,7 +339,17 @@ async fn kill_at_every_step(expires: bool) {
                     write(&victim, "/d", Operation::Delete(TREE)).await.map(|_| ())
                 }
             };
-            let outcome = tokio::time::timeout(Duration::from_millis(60), doomed).await;
+            // However slow the machine is, it only hangs once it was killed.
+            let killed = async {
+                while !reached.load(std::sync::atomic::Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(60)).await;
+            };
+            let outcome = tokio::select! {
+                outcome = doomed => Some(outcome),
+                () = killed => None,
+            };
             if !reached.load(std::sync::atomic::Ordering::SeqCst) {
                 outcome.expect("nothing hung").expect("the work was done");
                 assert!(call > 10, "the work takes many steps");
