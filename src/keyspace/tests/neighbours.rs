@@ -138,7 +138,13 @@ async fn a_sign_of_life_under_way_holds_no_index_back() {
     let _house = keep_house(&gateway);
     let_pass(&world, Duration::from_secs(11)).await;
     assert!(!hangs.load(Ordering::SeqCst), "the sign is under way");
-    let written = put(&gateway, "/f", "2").await;
-    assert!(get(&gateway, "/f").await.expect("there").index >= written.index);
-    assert!(get(&gateway, "/nope").await.expect_err("missing").index >= written.index);
+    let answered = async {
+        let written = put(&gateway, "/f", "2").await.index;
+        assert!(get(&gateway, "/f").await.expect("there").index >= written);
+        assert!(get(&gateway, "/nope").await.expect_err("missing").index >= written);
+    };
+    tokio::select! {
+        () = answered => {}
+        () = pass(Duration::from_secs(20)) => panic!("answers wait for the sign"),
+    }
 }
