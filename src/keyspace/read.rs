@@ -47,7 +47,9 @@ impl<S: Store> Keyspace<S> {
         self.check_key(&read.key)?;
         let mut floor = floor;
         let mut attempts = if self.store.limits().is_remote { 1 } else { LOCAL_ATTEMPTS };
-        let is_watched = self.hub.is_some() && (!self.follows() || self.is_awake());
+        // Also while the feed is not followed: it may be before the watch begins, from a moment that
+        // does not lie above what was listed.
+        let is_watched = self.hub.is_some();
         let waits_for_others = self.is_awake() && self.following.limit().is_some();
         loop {
             let found = self.find_node(read).await.map_err(|error| error.at_store(floor))?;

@@ -108,9 +108,12 @@ async fn nodes_that_go_with_a_directory_elsewhere_are_told_however_large_it_is()
 async fn a_read_and_a_watch_from_its_index_miss_nothing() {
     let store = DynamoDbStore::in_process(Meter::none()).await;
     let (here, there) = (gateway(&store).await, gateway(&store).await);
-    put(&there, "/d/f", "0").await;
+    let written = put(&there, "/d/f", "0").await.index;
     // Nobody watched yet: the first index cannot be looked back to, the next one can.
     let index = get(&here, "/d").await.expect("there").index;
+    // Nor is it one of the other gateway's, whose clock may be ahead: a listing is no snapshot, and
+    // the feed may begin below such an index.
+    assert!(index < written, "{index} covers {written}");
     let refused = soon(here.watch(of("/d/**", index.next()))).await.expect_err("asleep");
     assert_eq!(refused.code, ErrorCode::EventIndexCleared);
     for turn in 0..5 {
