@@ -163,11 +163,9 @@ impl Server {
         endpoint: &str,
         flags: &[&str],
     ) -> Result<Self, String> {
-        let mut gateway = Self::new(target, table.to_owned())?;
+        let flags = [&["--create-table"], flags].concat();
+        let mut gateway = Self::not_started(target, table, endpoint, &flags)?;
         gateway.environment = environment.to_vec();
-        gateway.arguments = table_arguments(table, endpoint);
-        gateway.arguments.push("--create-table".to_owned());
-        gateway.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
         gateway.start_gateway()?;
         Ok(gateway)
     }
@@ -182,10 +180,21 @@ impl Server {
         endpoint: &str,
         flags: &[&str],
     ) -> Result<Self, String> {
+        let mut gateway = Self::not_started(target, table, endpoint, flags)?;
+        gateway.start_gateway()?;
+        Ok(gateway)
+    }
+
+    /// A gateway alone, yet to be started.
+    fn not_started(
+        target: Target,
+        table: &str,
+        endpoint: &str,
+        flags: &[&str],
+    ) -> Result<Self, String> {
         let mut gateway = Self::new(target, table.to_owned())?;
         gateway.arguments = table_arguments(table, endpoint);
         gateway.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        gateway.start_gateway()?;
         Ok(gateway)
     }
 

@@ -116,15 +116,15 @@ impl Guard {
     }
 
     /// The user who shows these credentials.
-    async fn user(&self, accounts: &Accounts, who: &Credentials) -> Option<User> {
+    async fn user<'a>(&self, accounts: &'a Accounts, who: &Credentials) -> Option<&'a User> {
         match who {
             Credentials::None | Credentials::Malformed => None,
-            Credentials::Certificate(name) => accounts.user(name).ok().cloned(),
+            Credentials::Certificate(name) => accounts.user(name).ok(),
             Credentials::Password { name, password } => {
                 let user = accounts.user(name).ok();
                 let held = user.map(|user| &user.password);
                 let is_right = self.passwords.matches(held, password).await;
-                user.filter(|_| is_right).cloned()
+                user.filter(|_| is_right)
             }
         }
     }
@@ -141,7 +141,7 @@ impl<S: Store> Keyspace<S> {
             Credentials::None => accounts.allows_guests(need),
             Credentials::Malformed | Credentials::Password { .. } | Credentials::Certificate(_) => {
                 let user = self.guard.user(&accounts, who).await;
-                user.is_some_and(|user| accounts.allows(&user, need))
+                user.is_some_and(|user| accounts.allows(user, need))
             }
         }
     }
@@ -152,7 +152,7 @@ impl<S: Store> Keyspace<S> {
         if !accounts.enabled {
             return true;
         }
-        self.guard.user(&accounts, who).await.is_some_and(|user| user.is_root())
+        self.guard.user(&accounts, who).await.is_some_and(User::is_root)
     }
 
     /// Users and roles as they are in the store.

@@ -225,9 +225,8 @@ impl<S: Store> Keyspace<S> {
             return;
         }
         let left = self.neighbours.lock().left;
-        let (Some(gateway), Some(seen)) = (self.gateway, left) else { return };
-        let Ok(id) = self.unseen_id() else { return };
-        let record = Record::Gateway { gateway, seen };
+        let (Ok(id), Some(seen)) = (self.unseen_id(), left) else { return };
+        let record = Record::Gateway { gateway: id.gateway, seen };
         let commit = Commit { id, ops: vec![Op::DropSameRecord(record)] };
         let leaving = Spent::Heartbeat.pays(self.store.commit(&commit));
         if !matches!(timeout(LEAVE_LIMIT, leaving).await, Ok(Ok(_))) {

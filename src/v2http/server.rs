@@ -186,6 +186,10 @@ async fn accept<K: Keys>(server: Arc<Server<K>>, listener: Listener) {
         let Ok(permit) = permit else { return };
         match accepted {
             Ok((socket, address)) => {
+                // Answers are small and must not wait for the client's acknowledgement of the last one.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
                 let peer = Peer { address, common_name: None, door };
                 let open = Open { _permit: permit, _open: metrics::connection_opened() };
                 let arrival = Arrival { socket, peer, open };
@@ -239,10 +243,6 @@ struct Client {
 impl Arrival {
     fn client(self) -> Client {
         let Arrival { socket, peer, open } = self;
-        // Answers are small and must not wait for the client's acknowledgement of the last one.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
         Client { socket: Lingering::new(Socket::Plain(socket)), peer, open }
     }
 }
@@ -255,9 +255,6 @@ async fn welcome<K: Keys>(
     handshake: Option<Result<OwnedSemaphorePermit, AcquireError>>,
 ) {
     let Arrival { socket, mut peer, open } = arrival;
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
     let stop = server.shutdown.child();
     let shaken = tokio::select! {
         biased;

@@ -248,14 +248,12 @@ fn cancelled_by(
         };
         return Err(Failure::new(fate, why(reason)));
     }
-    let passing = reasons.iter().find(|reason| matches!(code(reason), Code::Passing(_)));
-    let obstacle = passing.map_or(Obstacle::Conflict, |reason| match code(reason) {
-        Code::Passing(obstacle) => obstacle,
-        Code::Fine | Code::ConditionFailed | Code::TooLarge | Code::Invalid | Code::Other => {
-            Obstacle::Conflict
-        }
+    let passing = reasons.iter().find_map(|reason| {
+        let Code::Passing(obstacle) = code(reason) else { return None };
+        Some((obstacle, why(reason)))
     });
-    Err(Failure::new(Fate::Passing(obstacle), passing.map_or("cancelled".to_owned(), why)))
+    let (obstacle, why) = passing.unwrap_or((Obstacle::Conflict, "cancelled".to_owned()));
+    Err(Failure::new(Fate::Passing(obstacle), why))
 }
 
 /// Why a part cancelled its transaction.
