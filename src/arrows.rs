@@ -101,7 +101,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("telemetry.rs", &["hyper", "aws_", "crate::store", "crate::keyspace"]),
     ("commands/", &["hyper", "aws_", "fjall", "crate::app", "crate::store", "crate::keyspace"]),
-    ("app.rs", &["hyper", "aws_", "fjall"]),
+    ("app/", &["hyper", "aws_", "fjall"]),
     ("main.rs", &["hyper", "aws_", "fjall"]),
 ];
 

@@ -4,10 +4,8 @@
 //! feed, serve. Down: not ready, stop accepting, drain, close the store, send the last traces. A
 //! shutdown that begins while something is being opened ends that.
 
-use std::fmt;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,23 +14,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
-use crate::config::{
-    Config, ReadConsistency, Scheme, StoreConfig, TableConfig, TlsConfig, TlsVersion, WatchKind,
-};
-use crate::keyspace::{self, Access, Keyspace, Reach};
-use crate::metrics::{self, DynamodbCall};
+mod open;
+pub use open::StartError;
+use open::{Opened, open_dynamodb, open_embedded, open_keyspace};
+
+use crate::config::{Config, ReadConsistency, Scheme, StoreConfig, TlsConfig, TlsVersion};
 use crate::shutdown::{Pace, Shutdown};
-use crate::store::dynamodb::{Consumed, DynamoDbConfig, DynamoDbStore, Meter, Timing};
-use crate::store::embedded::Embedded;
 use crate::store::{Consistency, Store};
 use crate::tls::{self, MinVersion, Tls};
 use crate::traces;
 use crate::v2::EtcdIndex;
 use crate::v2http::{self, Cors, Door, Drained, Listener, LogConfig, SetLogLevel};
-
-/// How far two gateways' clocks may be apart.
-const MAX_DRIFT_US: u64 = 5 * 60 * 1_000_000;
 
 /// How long a connection may be idle. Longer than the idle timeout of load balancers (60 s), which
 /// must be the first to close.
@@ -47,34 +39,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// The keyspace answers within the request timeout; this is how much later the HTTP side gives up
 /// on it.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
-
-/// Why the program could not start, for a person to read.
-#[derive(Debug)]
-pub struct StartError {
-    what: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl StartError {
-    fn new(
-        what: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> StartError {
-        StartError { what: what.into(), source: source.into() }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.source)
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.source()
-    }
-}
 
 /// Runs the server until it is told to stop.
 pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), StartError> {
@@ -136,44 +100,6 @@ async fn serve_store(serving: Serving<'_>) -> Result<(), StartError> {
     }
 }
 
-/// A store that is open, and how it is used.
-struct Opened<S> {
-    store: S,
-    read_consistency: Consistency,
-    /// All indexes are above this one.
-    floor: EtcdIndex,
-}
-
-async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError> {
-    let config = DynamoDbConfig {
-        table: table.table.clone(),
-        keyspace: table.keyspace.clone(),
-        region: table.region.clone(),
-        endpoint_url: table.endpoint_url.clone(),
-        create_table: table.create_table,
-        timing: Timing::default(),
-    };
-    metrics::keyspace_opened(&table.keyspace);
-    let meter = Meter::new(|call| {
-        let Consumed { operation, units, spent_on, outcome, took } = call;
-        let outcome = outcome.name();
-        metrics::dynamodb_called(DynamodbCall { operation, outcome, units, took });
-        for (operation, units) in spent_on {
-            metrics::units_spent(operation, units);
-        }
-    });
-    let opened = DynamoDbStore::open(&config, meter).await;
-    opened.map_err(|error| StartError::new(format!("--table {}", table.table), error))
-}
-
-async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartError> {
-    let dir = data_dir.to_owned();
-    let now = Arc::new(|| unix_ms(&SystemClock));
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&dir, now)).await;
-    let opened = opened.map_err(|panicked| StartError::new("--data-dir", panicked))?;
-    opened.map_err(|error| StartError::new("--data-dir", error))
-}
-
 /// Opens the store and the keyspace in it, and serves it. What listens answers probes meanwhile.
 async fn serve<S: Store>(
     serving: Serving<'_>,
@@ -223,46 +149,6 @@ async fn serve<S: Store>(
     keyspace.leave().await;
     announced.map_err(|error| StartError::new("cannot write to standard output", error))?;
     served
-}
-
-/// Opens the keyspace in a store, and removes what is overdue.
-async fn open_keyspace<S: Store>(
-    config: &Config,
-    opened: Opened<S>,
-) -> Result<Arc<Keyspace<S>>, StartError> {
-    let Opened { store, read_consistency, floor } = opened;
-    let wall: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clock = IndexClock::new(wall, MAX_DRIFT_US, floor);
-    // Where there may be other gateways on the same table, each has a lane; two in one are rare.
-    let clock = match config.store {
-        StoreConfig::Embedded { .. } => clock,
-        StoreConfig::DynamoDb(_) => clock.in_lane(fastrand::u64(..)),
-    };
-    let watch_reach = match config.watch.kind {
-        WatchKind::Local | WatchKind::Off => Reach::Own,
-        WatchKind::Streams => Reach::All,
-    };
-    let of_keyspace = keyspace::Config {
-        access: if config.read_only { Access::ReadOnly } else { Access::ReadWrite },
-        read_consistency,
-        max_requests: config.max_concurrent_requests,
-        request_timeout: config.request_timeout,
-        watch_window: config.watch.window,
-        watch_reach,
-        // On DynamoDB the table's own TTL removes files, and nobody pays for it.
-        scan_for_ttl: matches!(config.store, StoreConfig::Embedded { .. }),
-    };
-    let keyspace = Keyspace::open(store, Arc::new(clock), of_keyspace)
-        .await
-        .map_err(|error| StartError::new("cannot open the keyspace", error))?;
-    if config.read_only {
-        tracing::info!("this gateway only reads: writes are refused");
-    }
-    keyspace
-        .sweep()
-        .await
-        .map_err(|error| StartError::new("cannot remove what is overdue", error.chain()))?;
-    Ok(Arc::new(keyspace))
 }
 
 fn http_config(
