@@ -31,6 +31,7 @@ COPY --from=build --chown=65532:65532 /build/data /var/lib/etcdynamo
 WORKDIR /var/lib/etcdynamo
 # By number, so that an orchestrator can see that it is not root.
 USER 65532:65532
+# It serves the container's network only with TLS, or with users and roles, or with --allow-insecure-listen.
 ENV ETCDYNAMO_LISTEN_CLIENT_URLS=http://0.0.0.0:2379
 EXPOSE 2379
 # ECS and Kubernetes look at their own settings and not at this.

@@ -197,6 +197,8 @@ pub struct Config {
     pub cors: Option<Vec<String>>,
     /// It never writes to its store.
     pub read_only: bool,
+    /// Clients are served beyond this machine without TLS, and without users and roles.
+    pub allow_insecure_listen: bool,
     /// How watches behave.
     pub watch: WatchConfig,
     /// How the log looks.
@@ -361,6 +363,7 @@ impl Flags {
             store,
             cors,
             read_only,
+            allow_insecure_listen: self.access.allow_insecure_listen,
             watch,
             log_format,
             log_level,

@@ -176,7 +176,7 @@ class Program(unittest.TestCase):
             port = targets.free_port()
             env = {**targets.AWS_ENV, "ETCDYNAMO_LISTEN_CLIENT_URLS": f"http://0.0.0.0:{port}"}
             env |= {"ETCDYNAMO_ENDPOINT_URL": endpoint, "ETCDYNAMO_REGION": "us-east-1", "ETCDYNAMO_TABLE": "read-only"}
-            argv = self.within(root, "--create-table")
+            argv = self.within(root, "--create-table", "--allow-insecure-listen")
             server = targets.Process("etcdynamo", argv, os.path.join(directory, "log"), "^listening on ", env)
             self.addCleanup(server.stop, expected_code=0)
             server.wait_ready()

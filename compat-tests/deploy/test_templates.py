@@ -217,7 +217,7 @@ class BothSayTheSame(unittest.TestCase):
         parameters = self.cloudformation.body["Parameters"]
         idle_s = parameters["IdleTimeoutSeconds"]
         self.assertLess(int(settings["ETCDYNAMO_WATCH_TIMEOUT_MS"]), idle_s["Default"] * 1000)
-        (idle_limit_s,) = re.findall(r"IDLE_TIMEOUT: Duration = Duration::from_secs\((\d+)\)", support.read("src", "app.rs"))
+        (idle_limit_s,) = re.findall(r"IDLE_TIMEOUT: Duration = Duration::from_secs\((\d+)\)", support.read("src", "app", "mod.rs"))
         self.assertLess(idle_s["MaxValue"], int(idle_limit_s))
         self.assertIn(f"var.idle_timeout_seconds <= {idle_s['MaxValue']}", self.terraform.text)
         self.assertIn("tostring((var.idle_timeout_seconds - 10) * 1000)", self.terraform.text)

@@ -98,6 +98,8 @@ pub struct Server {
     address: String,
     peer: String,
     table: String,
+    /// What etcdynamo listens on.
+    listen: String,
     /// Where a gateway finds its data, and what else it is told.
     arguments: Vec<String>,
     /// Variables of its environment beside those that are inherited.
@@ -206,6 +208,7 @@ impl Server {
             address: String::new(),
             peer: String::new(),
             table,
+            listen: "http://127.0.0.1:0".to_owned(),
             arguments: vec!["--data-dir".to_owned(), data_dir],
             environment: Vec::new(),
             engine: None,
@@ -277,6 +280,20 @@ impl Server {
     pub fn restart(&mut self) -> Result<(), String> {
         self.kill();
         self.start_gateway()
+    }
+
+    /// Starts it again on the same data, on this URL and with more flags. Where that fails it is as
+    /// it was, but does not run.
+    ///
+    /// # Errors
+    /// Why it did not become ready, with what it wrote to its standard error.
+    pub fn restart_at(&mut self, listen: &str, flags: &[&str]) -> Result<(), String> {
+        let before = (self.listen.clone(), self.arguments.clone());
+        listen.clone_into(&mut self.listen);
+        self.arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let restarted = self.restart();
+        (self.listen, self.arguments) = before;
+        restarted
     }
 
     /// A second gateway on the same table.
@@ -361,7 +378,7 @@ impl Server {
     fn start_etcdynamo(&mut self) -> Result<(), String> {
         let mut command = etcdynamo();
         command
-            .args(["--listen-client-urls", "http://127.0.0.1:0"])
+            .args(["--listen-client-urls", &self.listen])
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped());

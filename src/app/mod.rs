@@ -19,6 +19,7 @@ pub use open::StartError;
 use open::{Opened, open_dynamodb, open_embedded, open_keyspace};
 
 use crate::config::{Config, ReadConsistency, Scheme, StoreConfig, TlsConfig, TlsVersion};
+use crate::keyspace::Keyspace;
 use crate::shutdown::{Pace, Shutdown};
 use crate::store::{Consistency, Store};
 use crate::tls::{self, MinVersion, Tls};
@@ -122,7 +123,11 @@ async fn serve<S: Store>(
     let keyspace = tokio::select! {
         biased;
         () = shutdown.begun() => None,
-        opened = async { open_keyspace(config, opening.await?).await } => Some(opened?),
+        opened = async {
+            let keyspace = open_keyspace(config, opening.await?).await?;
+            refuse_insecure(config, &bound, &keyspace).await?;
+            Ok(keyspace)
+        } => Some(opened?),
     };
     let Some(keyspace) = keyspace else {
         tracing::info!("stopped before it was open");
@@ -149,6 +154,35 @@ async fn serve<S: Store>(
     keyspace.leave().await;
     announced.map_err(|error| StartError::new("cannot write to standard output", error))?;
     served
+}
+
+/// Refuses to serve whoever comes by, unless that is what was asked for. Only now is it known
+/// whether users have to show who they are; nothing but probes was answered until here.
+async fn refuse_insecure<S: Store>(
+    config: &Config,
+    bound: &Bound,
+    keyspace: &Keyspace<S>,
+) -> Result<(), StartError> {
+    let insecure = config.insecure_urls(&bound.clients);
+    if insecure.is_empty() || config.allow_insecure_listen {
+        return Ok(());
+    }
+    if keyspace.has_auth() {
+        tracing::warn!(
+            ?insecure,
+            "passwords go over the network as they are: these URLs have no TLS"
+        );
+        return Ok(());
+    }
+    keyspace.leave().await;
+    let what = format!(
+        "anybody who reaches {} could read and write everything: it has no TLS, and users and roles \
+         are off. Use https URLs (--cert-file, --key-file), or listen on 127.0.0.1, or enable users \
+         and roles through a server that does (etcdctl auth enable), or, on a network where \
+         everybody may, say --allow-insecure-listen",
+        insecure.join(", ")
+    );
+    Err(StartError::new("--listen-client-urls", what))
 }
 
 fn http_config(

@@ -57,6 +57,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
         store: StoreConfig::Embedded { data_dir: "etcdynamo.data".into() },
         cors: None,
         read_only: false,
+        allow_insecure_listen: false,
         watch: WatchConfig { kind: WatchKind::Local, window: Some(1000), timeout: None },
         log_format: LogFormat::Text,
         log_level: Level::INFO,
@@ -148,6 +149,30 @@ fn what_is_advertised() {
     assert!(good(&[]).hints(&bound).is_empty());
     assert!(given.hints(&everywhere).is_empty());
     assert!(good(&[]).hints(&everywhere)[0].contains("--advertise-client-urls"));
+}
+
+#[test]
+fn what_is_open_to_the_network() {
+    let bound: Vec<SocketAddr> = [
+        "127.0.0.1:1",
+        "[::1]:2",
+        "[::ffff:127.0.0.2]:3",
+        "0.0.0.0:4",
+        "[::]:5",
+        "10.0.0.1:6",
+        "10.0.0.1:7",
+        "[::ffff:10.0.0.1]:8",
+    ]
+    .map(|at| at.parse().unwrap())
+    .to_vec();
+    let urls =
+        "http://a:1,http://a:2,http://a:3,http://a:4,http://a:5,https://a:6,http://a:7,http://a:8";
+    let config = good(&["--listen-client-urls", urls, "--cert-file=c", "--key-file=k"]);
+    let expected =
+        ["http://0.0.0.0:4", "http://[::]:5", "http://10.0.0.1:7", "http://[::ffff:10.0.0.1]:8"];
+    assert_eq!(config.insecure_urls(&bound), expected);
+    assert!(!config.allow_insecure_listen);
+    assert!(good(&["--allow-insecure-listen"]).allow_insecure_listen);
 }
 
 #[test]

@@ -131,6 +131,11 @@ impl Guard {
 }
 
 impl<S: Store> Keyspace<S> {
+    /// Whether users have to show who they are, as far as this gateway knows.
+    pub fn has_auth(&self) -> bool {
+        self.guard.known().enabled
+    }
+
     /// Whether a request of `/v2/keys` may go through.
     pub(super) async fn allows(&self, who: &Credentials, need: Need<'_>) -> bool {
         let accounts = self.guard.known();

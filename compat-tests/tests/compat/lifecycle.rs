@@ -39,6 +39,10 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
     }
     if target.is_etcdynamo() && target != Target::Url {
         cases.push(Case::alone("SIGTERM ends it with 0", sigterm));
+        cases.push(Case::alone(
+            "it serves the network only with TLS or users or when told to",
+            serves_the_network,
+        ));
     }
     cases
 }
@@ -213,6 +217,28 @@ fn sigterm_ends_watches(context: &Context) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn serves_the_network(context: &Context) -> Outcome {
+    const EVERYWHERE: &str = "http://0.0.0.0:0";
+    const ALLOWED: &[&str] = &["--allow-insecure-listen"];
+    let (mut server, _) = context.own_server()?;
+    let put = |server: &Server, target: &str, body: &str| {
+        let request = Request::new("PUT", target);
+        let request = request.header("Content-Type", "application/json").body(body);
+        server.client().send(&request).map_err(|error| error.to_string())
+    };
+    let root = put(&server, "/v2/auth/users/root", r#"{"user":"root","password":"secret"}"#)?;
+    expect_status(&root, 201)?;
+    let refused = server.restart_at(EVERYWHERE, &[]).err().ok_or("it serves everybody")?;
+    for word in ["--listen-client-urls", "http://0.0.0.0:", "--allow-insecure-listen"] {
+        expect(refused.contains(word), || format!("no {word} in: {refused}"))?;
+    }
+    server.restart_at(EVERYWHERE, ALLOWED)?;
+    expect_status(&put(&server, "/v2/auth/enable", "")?, 200)?;
+    server.restart_at(EVERYWHERE, &[])?;
+    let log = server.log_text();
+    expect(log.contains("have no TLS"), || format!("it says nothing of passwords: {log}"))
 }
 
 /// Runs etcdynamo with flags that must end it by itself.

@@ -24,11 +24,13 @@ locals {
   url          = coalesce(var.advertised_url, "${local.scheme}://${aws_lb.this.dns_name}:${local.port}")
   cluster_name = reverse(split("/", var.cluster_arn))[0]
 
+  # Plain http, as the security groups let in the balancer and client_cidr_blocks alone; TLS ends at the balancer.
   settings = merge({
     ETCDYNAMO_TABLE                 = var.table_name
     ETCDYNAMO_KEYSPACE              = var.keyspace
     ETCDYNAMO_REGION                = data.aws_region.this.region
     ETCDYNAMO_LISTEN_CLIENT_URLS    = "http://0.0.0.0:${local.port}"
+    ETCDYNAMO_ALLOW_INSECURE_LISTEN = "true"
     ETCDYNAMO_ADVERTISE_CLIENT_URLS = local.url
     ETCDYNAMO_NAME                  = var.name
     ETCDYNAMO_LOG_FORMAT            = "json"
