@@ -1,13 +1,13 @@
 //! What operators and probes ask: version, metrics, and the log level.
 
-use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
 use tracing::Level;
 
+use super::Api;
+use super::body::{self, RequestBody};
 use super::reply::{self, Reply};
-use super::{Api, body};
 use crate::keyspace::Keys;
 use crate::metrics;
 
@@ -38,7 +38,7 @@ struct LogLevel {
 }
 
 /// `/config/local/log` (etcdhttp/base.go, `logHandleFunc`).
-pub(super) async fn serve_log_level<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Reply {
+pub(super) async fn serve_log_level<K: Keys>(api: &Api<K>, request: Request<RequestBody>) -> Reply {
     if request.method() != Method::PUT {
         return reply::method_not_allowed(Some("PUT"));
     }

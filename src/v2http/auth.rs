@@ -3,13 +3,13 @@
 //! What a request does is [`crate::v2`]'s to say; this is etcd's JSON for it (v2http/client_auth.go),
 //! with Go's habits: names of fields in any case, what follows the first document is not looked at.
 
-use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Map, Value};
 
+use super::body::{self, RequestBody};
 use super::reply::{self, Reply};
-use super::{Api, body, json};
+use super::{Api, json};
 use crate::keyspace::{Credentials, Keys, NotAdministered};
 use crate::v2::{
     Accounts, Administered, Administration, AuthError, Permissions, PutRole, PutUser, Role,
@@ -61,7 +61,7 @@ fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
 /// Answers a request below `/v2/auth/`.
 pub(super) async fn serve<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     rest: &[u8],
     who: &Credentials,
 ) -> Reply {
@@ -181,7 +181,7 @@ async fn remove<K: Keys>(api: &Api<K>, about: About) -> Result<Reply, NotAdminis
 
 async fn put<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     about: About,
 ) -> Result<Reply, NotAdministered> {
     let (asked, password) = match about {
@@ -243,7 +243,7 @@ fn answer(done: &Administered) -> Reply {
 }
 
 /// The fields of the first JSON document in the body; `None`: it is no object.
-async fn fields<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Option<Fields> {
+async fn fields<K: Keys>(api: &Api<K>, request: Request<RequestBody>) -> Option<Fields> {
     let body = body::read(request.into_body(), REQUEST_BYTES, &api.bodies).await.ok()?;
     let mut documents = serde_json::Deserializer::from_slice(&body.bytes).into_iter::<Value>();
     match documents.next()?.ok()? {

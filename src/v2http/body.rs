@@ -29,6 +29,16 @@ const STALL: Duration = Duration::from_secs(30);
 /// How fast a body has to come beyond that, in bytes a second.
 const SLOWEST: u32 = 16 << 10;
 
+/// The body of a request.
+#[derive(Debug)]
+pub(super) enum RequestBody {
+    /// On its way, on a connection.
+    Coming(Incoming),
+    /// All of it, which came with the request and is in memory anyway.
+    #[cfg(feature = "lambda")]
+    Whole(Bytes),
+}
+
 /// The memory that larger bodies may take together.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Arc<Semaphore>);
@@ -71,12 +81,15 @@ fn units(bytes: usize) -> u32 {
 }
 
 /// Reads a body of at most `limit` bytes.
-pub(super) async fn read(
-    mut incoming: Incoming,
-    limit: usize,
-    budget: &Budget,
-) -> Result<Body, Unread> {
+pub(super) async fn read(body: RequestBody, limit: usize, budget: &Budget) -> Result<Body, Unread> {
     let limit = limit.min(FORM_BYTES);
+    let mut incoming = match body {
+        RequestBody::Coming(incoming) => incoming,
+        #[cfg(feature = "lambda")]
+        RequestBody::Whole(bytes) if bytes.len() > limit => return Err(Unread::TooLarge),
+        #[cfg(feature = "lambda")]
+        RequestBody::Whole(bytes) => return Ok(Body { bytes, share: None }),
+    };
     let declared = incoming.size_hint().exact();
     if declared == Some(0) {
         return Ok(Body { bytes: Bytes::new(), share: None });

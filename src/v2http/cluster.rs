@@ -4,13 +4,13 @@
 //! they are the advertised ones. It has no peer URLs, for there are no peers. Changes are checked
 //! as etcd checks them and then refused: 409 is what the Go client shows the message of.
 
-use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 
+use super::Api;
+use super::body::{self, RequestBody};
 use super::reply::{self, Reply};
-use super::{Api, body};
 use crate::keyspace::Keys;
 
 const UNCHANGEABLE: &str = "membership cannot be changed: etcdynamo has one member";
@@ -51,7 +51,7 @@ pub(super) fn serve_machines<K>(api: &Api<K>, method: &Method) -> Reply {
 /// `/v2/members` and what is below it.
 pub(super) async fn serve_members<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     rest: &[u8],
 ) -> Reply {
     let name = rest.strip_prefix(b"/").unwrap_or(rest);
@@ -88,7 +88,7 @@ fn document(value: &impl Serialize) -> Reply {
     reply::json_document(text)
 }
 
-async fn change<K: Keys>(api: &Api<K>, request: Request<Incoming>, name: &[u8]) -> Reply {
+async fn change<K: Keys>(api: &Api<K>, request: Request<RequestBody>, name: &[u8]) -> Reply {
     if name.is_empty() {
         return reply::method_not_allowed(None);
     }
@@ -109,7 +109,7 @@ async fn change<K: Keys>(api: &Api<K>, request: Request<Incoming>, name: &[u8]) 
 }
 
 /// Looks at the peer URLs of a request as etcd does (v2http/client.go, `unmarshalRequest`).
-async fn refuse_urls<K: Keys>(api: &Api<K>, request: Request<Incoming>) -> Result<(), Reply> {
+async fn refuse_urls<K: Keys>(api: &Api<K>, request: Request<RequestBody>) -> Result<(), Reply> {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&[][..], |v| v.as_bytes());
     let content_type = String::from_utf8_lossy(content_type).into_owned();
     // Only a type with parameters is trimmed and lowered.

@@ -10,12 +10,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{self, Body, Unread};
+use super::body::{self, Body, RequestBody, Unread};
 use super::params::{self, Parsed, Source, Verb, invalid_form};
 use super::reply::{self, Reply};
 use super::request_log::{Audit, Who};
@@ -34,7 +33,7 @@ const TIMED_OUT: &str = "etcdserver: request timed out";
 /// clients are to be told.
 pub(super) async fn serve<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     key: &[u8],
     credentials: &Credentials,
 ) -> Reply {
@@ -48,7 +47,7 @@ pub(super) async fn serve<K: Keys>(
 
 async fn answer<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     key: &[u8],
     credentials: &Credentials,
 ) -> Reply {
@@ -117,7 +116,7 @@ struct Refusal {
 async fn form_of<K: Keys>(
     api: &Api<K>,
     content_type: &[u8],
-    incoming: Incoming,
+    incoming: RequestBody,
 ) -> Result<Body, Refusal> {
     match media_type::is_form(content_type) {
         Ok(true) => {}

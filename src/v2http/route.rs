@@ -3,7 +3,6 @@
 //!
 //! Here every answer gets its CORS headers, and every request its one line in the log.
 
-use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST,
     HeaderMap, HeaderValue, ORIGIN,
@@ -11,6 +10,7 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
+use super::body::RequestBody;
 use super::reply::{self, Reply};
 use super::request_log::Seen;
 use super::socket::{self, Door, Peer};
@@ -25,7 +25,7 @@ const FOR_OPERATORS: &[&[u8]] = &[b"/metrics", b"/health", b"/livez", b"/readyz"
 /// Answers one request, and says so in the log.
 pub(super) async fn answer<K: Keys>(
     api: &Api<K>,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     peer: &Peer,
 ) -> Reply {
     let seen = Seen::of(&request, peer.address);
@@ -45,7 +45,7 @@ pub(super) async fn answer<K: Keys>(
 
 async fn respond<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: &Peer,
     uri: &Uri,
 ) -> Reply {
@@ -64,7 +64,7 @@ async fn respond<K: Keys>(
 }
 
 /// What Go's server refuses before a handler sees it.
-fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
+fn malformed(request: &Request<RequestBody>) -> Option<&'static str> {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_11 => {
@@ -77,7 +77,7 @@ fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
 
 async fn dispatch<K: Keys>(
     api: &Api<K>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: &Peer,
     path: &[u8],
     query: Option<&str>,

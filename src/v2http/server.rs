@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::body::RequestBody;
 use super::head::{self, Alarm, HeadWatch, Late, Telling};
 use super::linger::Lingering;
 use super::socket::{self, Door, Peer, Socket};
@@ -289,6 +290,7 @@ async fn serve_connection<K: Keys>(server: Arc<Server<K>>, client: Client) {
         let (server, peer, handover, heads) = (&server, &peer, &handover, &heads);
         async move {
             let may_leave = waiting::may_leave(&request);
+            let request = request.map(RequestBody::Coming);
             let mut reply = match server.opening.api() {
                 Some(api) => route::answer(api, request, peer).await,
                 None => Box::pin(server.opening.answer(request, peer, &server.shutdown)).await,

@@ -8,12 +8,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::body::RequestBody;
 use super::reply::{self, Reply};
 use super::request_log::{LogConfig, Seen};
 use super::socket::Peer;
@@ -53,7 +53,7 @@ impl<K: Keys> Opening<K> {
     /// Answers a request that came before.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         peer: &Peer,
         shutdown: &Shutdown,
     ) -> Reply {
