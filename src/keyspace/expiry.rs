@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::drain::Drain;
+use super::write::Unfinished;
 use super::{Keyspace, store_failed, timed_out};
 use crate::metrics;
 use crate::store::{Consistency, Store};
@@ -31,13 +32,26 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the records say is to be done.
 #[derive(Debug, Default)]
-struct Work {
+pub(super) struct Work {
     /// The directories that have a TTL, by their expiration.
     dirs: Vec<(UnixMs, Key)>,
     /// The subtrees whose removal is under way.
     drains: Vec<Drain>,
     /// How often users and roles were changed.
-    account_changes: u64,
+    pub(super) account_changes: u64,
+}
+
+impl Work {
+    /// Whether there is something to remove, or to finish, at this time.
+    pub(super) fn is_any(&self, now: UnixMs) -> bool {
+        let is_overdue = self.dirs.first().is_some_and(|(expiration, _)| *expiration <= now);
+        is_overdue || !self.drains.is_empty()
+    }
+
+    /// When the next directory expires after this time.
+    pub(super) fn next_due(&self, now: UnixMs) -> Option<UnixMs> {
+        self.dirs.iter().map(|(expiration, _)| *expiration).find(|expiration| *expiration > now)
+    }
 }
 
 impl<S: Store> Keyspace<S> {
@@ -85,21 +99,40 @@ impl<S: Store> Keyspace<S> {
     /// One round. Drains that were under way at the last round already are finished here: whoever
     /// began them needs help, or is gone.
     async fn sweep_again(&self, seen_before: &mut HashSet<Drain>) -> Result<Duration, Error> {
-        for drain in self.take_left_drains() {
-            self.finish_drain(&drain).await.inspect_err(|_| self.leave_drain(drain.clone()))?;
-        }
+        self.finish_left_drains().await?;
         let work = self.look_for_work().await?;
         self.follow_accounts(work.account_changes).await?;
+        self.finish_abandoned(&work, seen_before).await?;
+        self.expire_dirs(&work).await?;
+        metrics::clock_ahead(self.clock.ahead());
+        let soon = if seen_before.is_empty() { IDLE_INTERVAL } else { DRAIN_INTERVAL };
+        Ok(self.until_next(&work).min(soon))
+    }
+
+    /// Finishes what requests of this gateway had to leave.
+    pub(super) async fn finish_left_drains(&self) -> Result<(), Error> {
+        // Whatever keeps one of them from its end, none is forgotten.
+        let left = self.take_left_drains().into_iter().map(|drain| Unfinished::new(self, drain));
+        for unfinished in left.collect::<Vec<_>>() {
+            self.finish_drain(unfinished.drain()).await?;
+            unfinished.done();
+        }
+        Ok(())
+    }
+
+    /// Finishes what was under way at the last look already, and remembers what is at this one.
+    pub(super) async fn finish_abandoned(
+        &self,
+        work: &Work,
+        seen_before: &mut HashSet<Drain>,
+    ) -> Result<(), Error> {
         let (abandoned, under_way): (Vec<&Drain>, Vec<&Drain>) =
             work.drains.iter().partition(|drain| seen_before.contains(drain));
         for drain in abandoned {
             self.finish_drain(drain).await?;
         }
         *seen_before = under_way.into_iter().cloned().collect();
-        self.expire_dirs(&work).await?;
-        metrics::clock_ahead(self.clock.ahead());
-        let soon = if seen_before.is_empty() { IDLE_INTERVAL } else { DRAIN_INTERVAL };
-        Ok(self.until_next(&work).min(soon))
+        Ok(())
     }
 
     async fn finish_drain(&self, drain: &Drain) -> Result<(), Error> {
@@ -110,7 +143,7 @@ impl<S: Store> Keyspace<S> {
         std::mem::take(&mut *self.left_drains.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn look_for_work(&self) -> Result<Work, Error> {
+    pub(super) async fn look_for_work(&self) -> Result<Work, Error> {
         let records = Spent::Sweep.pays(self.store.records(RecordKind::Sweep)).await;
         let records = records.map_err(|e| store_failed(&e))?;
         let mut work = Work::default();
@@ -134,7 +167,7 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Removes the directories that are overdue, in the order of their expirations.
-    async fn expire_dirs(&self, work: &Work) -> Result<(), Error> {
+    pub(super) async fn expire_dirs(&self, work: &Work) -> Result<(), Error> {
         let now = self.clock.now();
         for (expiration, key) in work.dirs.iter().take_while(|(expiration, _)| *expiration <= now) {
             Spent::Expire.pays(self.expire_dir(key.clone(), *expiration)).await?;
@@ -165,8 +198,7 @@ impl<S: Store> Keyspace<S> {
     /// How long it is until the next directory is due.
     fn until_next(&self, work: &Work) -> Duration {
         let now = self.clock.now();
-        let next = work.dirs.iter().find(|(expiration, _)| *expiration > now);
-        let Some((next, _)) = next else { return IDLE_INTERVAL };
+        let Some(next) = work.next_due(now) else { return IDLE_INTERVAL };
         let left_ms = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
         Duration::from_millis(left_ms).clamp(SHORTEST_INTERVAL, IDLE_INTERVAL)
     }

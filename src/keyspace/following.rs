@@ -321,7 +321,9 @@ impl<S: Store> Keyspace<S> {
             let round = loop {
                 match feed.next().await {
                     Fed::Changes(changes) => self.take_in_changes(hub, changes, &mut pace),
-                    Fed::Sign(Record::Gateway { gateway, .. }) if self.gateway != Some(gateway) => {
+                    Fed::Sign(Record::Gateway { gateway, .. })
+                        if self.gateway.get() != Some(gateway) =>
+                    {
                         self.neighbours.wrote(gateway);
                     }
                     Fed::Sign(_) => {}

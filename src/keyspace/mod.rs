@@ -25,6 +25,7 @@ mod statistics;
 mod subtree;
 mod ttl_files;
 mod turns;
+mod waking;
 mod watching;
 mod write;
 
@@ -39,6 +40,7 @@ pub use accounts::{Credentials, NotAdministered};
 pub use open::OpenError;
 pub use read_only::Access;
 pub use room::Room;
+pub use waking::Intent;
 pub use watching::Watching;
 
 pub use crate::watch::Watcher;
@@ -59,10 +61,12 @@ use gather::Groups;
 use health::Health;
 use in_flight::InFlight;
 use neighbours::Neighbours;
+use read_only::Number;
 use room::Rooms;
 use statistics::Counters;
 use ttl_files::TtlFiles;
 use turns::Turns;
+use waking::Waking;
 use watching::Lost;
 
 /// The answer to a request that went through.
@@ -157,6 +161,9 @@ pub trait Keys: Send + Sync + 'static {
     /// Ends all watches, and those that are still to come at once.
     fn end_watches(&self);
 
+    /// Makes up for what was missed while nothing ran beside requests, before one that intends this.
+    fn catch_up(&self, intent: Intent) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Whether the store answers, as of a moment ago. Bounded in time, and in what it costs.
     fn healthy(&self) -> impl Future<Output = bool> + Send;
 
@@ -214,12 +221,12 @@ pub struct Keyspace<S> {
     identity: Identity,
     health: Health,
     counters: Counters,
-    /// The number by which its writes are known; `None`: it never writes.
-    gateway: Option<u32>,
+    gateway: Number,
     admission: Semaphore,
     rooms: Rooms,
     turns: Turns,
     drains: Turns,
+    waking: Waking,
     in_flight: InFlight,
     groups: Arc<Groups>,
     sweep_wanted: Notify,
@@ -296,6 +303,11 @@ impl<S: Store> Keys for Keyspace<S> {
         if let Some(hub) = &self.hub {
             hub.end();
         }
+    }
+
+    async fn catch_up(&self, intent: Intent) -> Result<(), Error> {
+        let missed = Keyspace::catch_up(self, intent);
+        timeout(self.config.request_timeout, missed).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
     async fn healthy(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::units::Operation as Spent;
 use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs};
 
 /// How often a gateway leaves its sign and looks for others'.
-const BEAT_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// For how long a sign says that its gateway lives: three beats, and what a beat may be late.
 const SIGN_LIFETIME: Duration = Duration::from_secs(35);
@@ -164,7 +164,7 @@ impl<S: Store> Keyspace<S> {
     pub(super) fn meet(&self, sign: UnixMs, others: Vec<Record>) {
         self.neighbours.lock().left = Some(sign);
         if self.store.limits().is_remote {
-            self.neighbours.take_in(others, self.gateway, self.clock.now());
+            self.neighbours.take_in(others, self.gateway.get(), self.clock.now());
             self.judge_company();
         }
     }
@@ -195,8 +195,8 @@ impl<S: Store> Keyspace<S> {
         left
     }
 
-    async fn leave_sign(&self) -> Result<(), Error> {
-        let Some(gateway) = self.gateway else { return Ok(()) };
+    pub(super) async fn leave_sign(&self) -> Result<(), Error> {
+        let Some(gateway) = self.gateway.get() else { return Ok(()) };
         let seen = self.clock.now();
         let record = Record::Gateway { gateway, seen };
         self.neighbours.lock().left = Some(seen);
@@ -209,13 +209,18 @@ impl<S: Store> Keyspace<S> {
     pub(super) async fn look_for_signs(&self) -> Result<(), Error> {
         let records = self.store.records(RecordKind::Gateway).await;
         let records = records.map_err(|error| store_failed(&error))?;
-        self.neighbours.take_in(records, self.gateway, self.clock.now());
+        self.take_in_signs(records);
+        Ok(())
+    }
+
+    /// Takes in the signs that are there.
+    pub(super) fn take_in_signs(&self, records: Vec<Record>) {
+        self.neighbours.take_in(records, self.gateway.get(), self.clock.now());
         let others = match self.neighbours.company() {
             Company::Others(others) => others,
             Company::Alone | Company::Unknown => 0,
         };
         metrics::gateways_seen(others + 1);
-        Ok(())
     }
 
     /// Takes this gateway's sign away, so that nobody waits for it to grow old. To be called when

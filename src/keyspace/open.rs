@@ -12,10 +12,12 @@ use super::gather::Groups;
 use super::health::Health;
 use super::in_flight::InFlight;
 use super::neighbours::Neighbours;
+use super::read_only::Number;
 use super::room::{LISTING_BYTES, Rooms};
 use super::statistics::Counters;
 use super::ttl_files::TtlFiles;
 use super::turns::Turns;
+use super::waking::Waking;
 use super::watching::Lost;
 use super::{Access, Config, Identity, Keyspace};
 use crate::clock::IndexClock;
@@ -113,11 +115,12 @@ impl<S: Store> Keyspace<S> {
             identity,
             health: Health::default(),
             counters: Counters::default(),
-            gateway: claim.as_ref().map(|claim| claim.gateway),
+            gateway: Number::new(claim.as_ref().map(|claim| claim.gateway)),
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
             rooms: Rooms::new(LISTING_BYTES),
             turns: Turns::default(),
             drains: Turns::default(),
+            waking: Waking::default(),
             in_flight: InFlight::default(),
             guard: Guard::new().map_err(|_| OpenError::NoRandomBytes)?,
             sweep_wanted: Notify::new(),
@@ -131,6 +134,7 @@ impl<S: Store> Keyspace<S> {
         };
         if let Some(Claim { sign, others, .. }) = claim {
             keyspace.meet(sign, others);
+            keyspace.signed_now();
         }
         keyspace.scan_for_ttl().await.map_err(OpenError::Store)?;
         Ok(keyspace)
@@ -186,17 +190,20 @@ fn first_commit(id: WriteId) -> Commit {
 }
 
 /// A gateway's place on its table.
-struct Claim {
-    gateway: u32,
+pub(super) struct Claim {
+    pub(super) gateway: u32,
     /// The date of the sign of life that it left.
-    sign: UnixMs,
+    pub(super) sign: UnixMs,
     /// The signs of the others.
-    others: Vec<Record>,
+    pub(super) others: Vec<Record>,
 }
 
 /// Chooses this gateway's number, and so its slot: one that no gateway has yet, or the one whose
 /// gateway was not seen for the longest time.
-async fn claim_slot<S: Store>(store: &S, clock: &IndexClock) -> Result<Claim, OpenError> {
+pub(super) async fn claim_slot<S: Store>(
+    store: &S,
+    clock: &IndexClock,
+) -> Result<Claim, OpenError> {
     for _ in 0..OPEN_ATTEMPTS {
         let taken = store.records(RecordKind::Gateway).await.map_err(OpenError::Store)?;
         let holder = |slot: u32| {

@@ -5,6 +5,8 @@
 //! of its write, an id carries the number of its gateway, and this one has none; so nothing here
 //! can be committed, whatever asks for it.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{Keyspace, NotAdministered};
 use crate::v2::{AuthError, Error, ErrorCode, EtcdIndex, WriteId};
 
@@ -20,20 +22,41 @@ pub enum Access {
     ReadOnly,
 }
 
+/// The number by which a gateway's writes are known; none where it never writes. It is another one
+/// from the moment on that it finds its slot taken over ([`Keyspace::be_present`]).
+#[derive(Debug)]
+pub(super) struct Number(Option<AtomicU32>);
+
+impl Number {
+    pub(super) fn new(number: Option<u32>) -> Number {
+        Number(number.map(AtomicU32::new))
+    }
+
+    pub(super) fn get(&self) -> Option<u32> {
+        self.0.as_ref().map(|number| number.load(Ordering::Acquire))
+    }
+
+    pub(super) fn change(&self, number: u32) {
+        if let Some(held) = &self.0 {
+            held.store(number, Ordering::Release);
+        }
+    }
+}
+
 impl<S> Keyspace<S> {
     /// The id of this gateway's write at an index. There is none where it does not write.
     pub(super) fn write_id(&self, index: EtcdIndex) -> Result<WriteId, Error> {
-        let gateway = self.gateway.ok_or_else(refusal)?;
+        let gateway = self.gateway.get().ok_or_else(refusal)?;
         Ok(WriteId { index, gateway })
     }
 
     /// Whether this gateway carried out that write.
     pub(super) fn is_own(&self, id: WriteId) -> bool {
-        self.gateway == Some(id.gateway)
+        self.gateway.get() == Some(id.gateway)
     }
 
     pub(super) fn is_read_only(&self) -> bool {
-        self.gateway.is_none()
+        self.gateway.get().is_none()
     }
 
     /// Refuses a client's write before anything is read for it.

@@ -21,6 +21,7 @@ use crate::v2::{Record, RecordKind};
 mod following;
 mod neighbours;
 mod read_only;
+mod waking;
 mod watches;
 mod workloads;
 

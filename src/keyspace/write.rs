@@ -174,8 +174,8 @@ impl<S: Store> Keyspace<S> {
         if plan.drains {
             let (top, index) = (event.node.key.clone(), event.node.modified);
             let drain = Drain { top, index, action: plan.action };
-            let unfinished = Unfinished { drain, keyspace: self };
-            self.drain(&unfinished.drain).await?;
+            let unfinished = Unfinished::new(self, drain);
+            self.drain(unfinished.drain()).await?;
             unfinished.done();
         }
         Ok(event)
@@ -265,20 +265,31 @@ impl<S: Store> Keyspace<S> {
 
 /// A drain that is under way for a request. Should the request end before it, the sweep goes on
 /// with it at once.
-struct Unfinished<'a, S> {
+pub(super) struct Unfinished<'a, S> {
     drain: Drain,
     keyspace: &'a Keyspace<S>,
+    is_done: bool,
 }
 
-impl<S> Unfinished<'_, S> {
-    fn done(self) {
-        std::mem::forget(self);
+impl<'a, S> Unfinished<'a, S> {
+    pub(super) fn new(keyspace: &'a Keyspace<S>, drain: Drain) -> Unfinished<'a, S> {
+        Unfinished { drain, keyspace, is_done: false }
+    }
+
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    pub(super) fn done(mut self) {
+        self.is_done = true;
     }
 }
 
 impl<S> Drop for Unfinished<'_, S> {
     fn drop(&mut self) {
-        self.keyspace.leave_drain(self.drain.clone());
+        if !self.is_done {
+            self.keyspace.leave_drain(self.drain.clone());
+        }
     }
 }
 

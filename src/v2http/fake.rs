@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 use crate::keyspace::{
-    Answer, Credentials, Identity, Keys, NotAdministered, RequestLimits, Statistics, Watching,
+    Answer, Credentials, Identity, Intent, Keys, NotAdministered, RequestLimits, Statistics,
+    Watching,
 };
 use crate::units::{self, Units};
 use crate::v2::{
@@ -156,6 +157,10 @@ impl Keys for FakeKeys {
 
     fn end_watches(&self) {
         self.hub.end();
+    }
+
+    async fn catch_up(&self, _: Intent) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn healthy(&self) -> bool {

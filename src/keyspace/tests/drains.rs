@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::*;
+use crate::keyspace::drain::Drain;
 
 /// Each of them would otherwise try to remove every node, at a write unit each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,4 +47,25 @@ async fn those_who_wait_for_a_drain_do_its_work_once() {
     assert_eq!(outline(&tree(&helper, "/d").await).len(), usize::try_from(WRITERS).expect("few"));
     let commits = commits.load(Ordering::SeqCst);
     assert!(commits < 2 * NODES + 6 * WRITERS, "{commits} commits");
+}
+
+/// Nothing but the table would know of the second one then, which takes a look more to be found.
+#[tokio::test]
+async fn a_drain_that_fails_keeps_none_from_being_tried_again() {
+    let world = World::new();
+    drop(world.gateway().await);
+    let store = Faults::new(world.store.clone(), |call, _| match call < OPENING_CALLS {
+        true => Fault::None,
+        false => Fault::Unavailable,
+    });
+    let gateway = world.gateway_on(narrow(store)).await;
+    for top in ["/a", "/b", "/c"] {
+        let (top, index) = (k(top), EtcdIndex(1));
+        gateway.leave_drain(Drain { top, index, action: Action::Delete });
+    }
+    gateway.finish_left_drains().await.expect_err("the store is gone");
+    let left = gateway.left_drains.lock().expect("no test panics with it").clone();
+    let mut tops: Vec<String> = left.iter().map(|drain| drain.top.to_string()).collect();
+    tops.sort();
+    assert_eq!(tops, ["/a", "/b", "/c"]);
 }
