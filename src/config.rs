@@ -17,6 +17,7 @@ use crate::telemetry::LogFormat;
 mod access;
 mod commands;
 mod health;
+mod lambda;
 mod limits;
 mod observe;
 mod tls;
@@ -26,6 +27,8 @@ mod watch;
 use access::AccessFlags;
 pub use commands::Asked;
 pub use health::HealthCheck;
+use lambda::LambdaFlags;
+pub use lambda::Runtime;
 pub use limits::ClientLimits;
 use limits::LimitFlags;
 pub use observe::ObserveConfig;
@@ -37,6 +40,9 @@ pub use urls::{ListenUrl, Scheme};
 use watch::WatchFlags;
 pub use watch::{WatchConfig, WatchKind};
 
+/// Where clients connect to if nothing else is said.
+const DEFAULT_LISTEN: &str = "http://127.0.0.1:2379";
+
 /// The exit code of a configuration that makes no sense (EX_USAGE).
 pub const EXIT_USAGE: u8 = 64;
 
@@ -45,7 +51,7 @@ pub const EXIT_USAGE: u8 = 64;
 struct Flags {
     /// Where clients connect to, comma-separated. Port 0 takes a free one.
     #[arg(long, env = "ETCDYNAMO_LISTEN_CLIENT_URLS", value_name = "URLS")]
-    #[arg(default_value = "http://127.0.0.1:2379")]
+    #[arg(default_value = DEFAULT_LISTEN)]
     listen_client_urls: String,
 
     /// What clients are told to connect to, comma-separated; behind a load balancer, its URL
@@ -139,6 +145,9 @@ struct Flags {
 
     #[command(flatten)]
     observe: ObserveFlags,
+
+    #[command(flatten)]
+    lambda: LambdaFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -217,6 +226,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// What operators see.
     pub observe: ObserveConfig,
+    /// What runs the program.
+    pub runtime: Runtime,
 }
 
 /// Where the tree is kept.
@@ -294,6 +305,11 @@ impl Mistakes {
         self.0.push(format!("--{flag}: {what}"));
     }
 
+    /// A mistake that no flag is about.
+    fn about_environment(&mut self, what: &str) {
+        self.0.push(what.to_owned());
+    }
+
     /// The value, or a default after the mistake was noted.
     fn check<T: Default>(&mut self, flag: &str, value: Result<T, String>) -> T {
         value.unwrap_or_else(|what| {
@@ -319,7 +335,9 @@ impl Flags {
         let listen = mistakes.check("listen-client-urls", urls::listen(&self.listen_client_urls));
         let advertise = self.advertise_client_urls.as_deref().map(urls::advertise);
         let advertise = mistakes.check("advertise-client-urls", advertise.unwrap_or(Ok(vec![])));
-        let watch = self.watch.meaning(&store, &mut mistakes);
+        let tls = self.tls.given();
+        let runtime = self.lambda.meaning(&store, &self.listen_client_urls, &tls, &mut mistakes);
+        let watch = self.watch.meaning(&store, runtime, &mut mistakes);
         let read_only = self.access.meaning(&store, &watch, &mut mistakes);
         let TlsMeaning { tls, metrics, is_idle } = self.tls.meaning(&listen, &mut mistakes);
         let client_limits = self.limits.meaning(&mut mistakes);
@@ -373,6 +391,7 @@ impl Flags {
             request_timeout: Duration::from_millis(request_timeout_ms),
             shutdown_timeout: Duration::from_millis(shutdown_timeout_ms),
             observe,
+            runtime,
         };
         if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes) }
     }

@@ -16,7 +16,7 @@
 //!   rule. One store is a DynamoDB table, one a local directory.
 //! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
-//! - [`v2http`]: etcd's wire. hyper lives there and nowhere else.
+//! - [`v2http`]: etcd's wire. hyper lives there and nowhere else; with the feature `lambda`, AWS Lambda's runtime too.
 //! - [`tls`]: certificates from their files, and again when these change.
 //! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.

@@ -18,7 +18,12 @@ async fn main() -> ExitCode {
     match Asked::from_args(env::args_os()) {
         Ok(Asked::Serve(config)) => serve(*config).await,
         Ok(Asked::HealthCheck(check)) => tell(commands::healthcheck::run(&check).await),
-        Err(instead) => explain(&instead),
+        Err(instead) => {
+            if instead.exit_code != 0 {
+                app::report_failed_start(&instead.text).await;
+            }
+            explain(&instead)
+        }
     }
 }
 

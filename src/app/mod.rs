@@ -14,17 +14,18 @@ use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+#[cfg(feature = "lambda")]
+mod lambda;
 mod open;
 pub use open::StartError;
-use open::{Opened, open_dynamodb, open_embedded, open_keyspace};
+use open::{Opened, open_embedded, open_keyspace, open_table};
 
-use crate::config::{Config, ReadConsistency, Scheme, StoreConfig, TlsConfig, TlsVersion};
+use crate::config::{Config, Runtime, Scheme, StoreConfig, TlsConfig, TlsVersion};
 use crate::keyspace::Keyspace;
 use crate::shutdown::{Pace, Shutdown};
 use crate::store::{Consistency, Store};
 use crate::tls::{self, MinVersion, Tls};
 use crate::traces;
-use crate::v2::EtcdIndex;
 use crate::v2http::{self, Cors, Door, Drained, Listener, LogConfig, SetLogLevel};
 
 /// How long a connection may be idle. Longer than the idle timeout of load balancers (60 s), which
@@ -43,6 +44,10 @@ const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Runs the server until it is told to stop.
 pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), StartError> {
+    #[cfg(feature = "lambda")]
+    if config.runtime == Runtime::Lambda {
+        return Box::pin(lambda::run(&config, set_log_level)).await;
+    }
     let pace = Pace { delay: config.observe.shutdown_delay, grace: config.shutdown_timeout };
     let shutdown = Shutdown::new(pace);
     shutdown.on_signals().map_err(|error| StartError::new("cannot handle signals", error))?;
@@ -51,12 +56,21 @@ pub async fn run(config: Config, set_log_level: SetLogLevel) -> Result<(), Start
     let exporting = exporting.map_err(|error| StartError::new("--otlp-endpoint", error))?;
     let listeners = listen(&config).await?;
     let serving = Serving { config: &config, listeners, set_log_level, shutdown: shutdown.clone() };
-    let result = serve_store(serving).await;
+    // In a place of its own, or its type grows too deep for the compiler.
+    let result = Box::pin(serve_store(serving)).await;
     if let Some(exporting) = exporting {
         let left = shutdown.deadline().saturating_duration_since(Instant::now());
         exporting.finish(left.min(FLUSH_LIMIT)).await;
     }
     result
+}
+
+/// Tells whoever waits for the server why it does not come, where that is AWS Lambda.
+pub async fn report_failed_start(why: &str) {
+    #[cfg(feature = "lambda")]
+    v2http::lambda::report_failed_start(why).await;
+    #[cfg(not(feature = "lambda"))]
+    let _ = why;
 }
 
 /// What serving needs beside a store.
@@ -85,19 +99,7 @@ async fn serve_store(serving: Serving<'_>) -> Result<(), StartError> {
             }
             result
         }
-        StoreConfig::DynamoDb(table) => {
-            let opening = async {
-                Ok(Opened {
-                    floor: EtcdIndex(0),
-                    read_consistency: match table.read_consistency {
-                        ReadConsistency::Strong => Consistency::Strong,
-                        ReadConsistency::Eventual => Consistency::Eventual,
-                    },
-                    store: open_dynamodb(table).await?,
-                })
-            };
-            serve(serving, opening).await
-        }
+        StoreConfig::DynamoDb(table) => serve(serving, open_table(table)).await,
     }
 }
 
@@ -202,6 +204,7 @@ fn http_config(
         request_timeout: config.request_timeout + ANSWER_SLACK,
         watch_timeout: config.watch.timeout,
         expose_request_units: config.expose_request_units,
+        stands_still: config.runtime == Runtime::Lambda,
         log: LogConfig {
             slow_request: config.observe.slow_request,
             audit: config.observe.audit_log,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
-use crate::config::{Config, StoreConfig, TableConfig, WatchKind};
+use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig, WatchKind};
 use crate::keyspace::{self, Access, Keyspace, Reach};
 use crate::metrics::{self, DynamodbCall};
 use crate::store::dynamodb::{Consumed, DynamoDbConfig, DynamoDbStore, Meter, Timing};
@@ -57,7 +57,19 @@ pub(super) struct Opened<S> {
     pub(super) floor: EtcdIndex,
 }
 
-pub(super) async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError> {
+/// Opens a table.
+pub(super) async fn open_table(table: &TableConfig) -> Result<Opened<DynamoDbStore>, StartError> {
+    Ok(Opened {
+        floor: EtcdIndex(0),
+        read_consistency: match table.read_consistency {
+            ReadConsistency::Strong => Consistency::Strong,
+            ReadConsistency::Eventual => Consistency::Eventual,
+        },
+        store: open_dynamodb(table).await?,
+    })
+}
+
+async fn open_dynamodb(table: &TableConfig) -> Result<DynamoDbStore, StartError> {
     let config = DynamoDbConfig {
         table: table.table.clone(),
         keyspace: table.keyspace.clone(),

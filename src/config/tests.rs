@@ -72,6 +72,7 @@ fn without_flags_it_is_a_small_server_on_this_machine() {
             traces_url: None,
             shutdown_delay: Duration::ZERO,
         },
+        runtime: Runtime::Server,
     };
     assert_eq!(good(&[]), expected);
 }

@@ -81,6 +81,21 @@ pub(super) struct TlsMeaning {
 }
 
 impl TlsFlags {
+    /// The flags about listening that are given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("cert-file", self.cert_file.is_some()),
+            ("key-file", self.key_file.is_some()),
+            ("client-cert-auth", self.client_cert_auth),
+            ("trusted-ca-file", self.trusted_ca_file.is_some()),
+            (
+                "listen-metrics-urls",
+                self.listen_metrics_urls.as_ref().is_some_and(|u| !u.is_empty()),
+            ),
+        ];
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+
     /// What is meant, with these client URLs.
     pub(super) fn meaning(self, clients: &[ListenUrl], mistakes: &mut Mistakes) -> TlsMeaning {
         let metrics = self.listen_metrics_urls.as_deref().filter(|urls| !urls.is_empty());

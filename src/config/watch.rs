@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::typed::{Readable, Typed, one_of};
-use super::{Mistakes, StoreConfig};
+use super::{Mistakes, Runtime, StoreConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct WatchFlags {
     /// Whose writes watchers are told of: local for those of this gateway, which must be the only
     /// one; streams for those of all gateways on the table; or off [default: local on the embedded
-    /// store, streams on DynamoDB]
+    /// store, streams on DynamoDB, off in AWS Lambda]
     #[arg(long, env = "ETCDYNAMO_WATCH", value_name = "WHICH")]
     watch: Option<Typed<WatchKind>>,
 
@@ -55,12 +55,21 @@ pub struct WatchConfig {
 
 impl WatchFlags {
     /// What is meant, on this store.
-    pub(super) fn meaning(self, store: &StoreConfig, mistakes: &mut Mistakes) -> WatchConfig {
-        let by_default = match store {
-            StoreConfig::Embedded { .. } => WatchKind::Local,
-            StoreConfig::DynamoDb(_) => WatchKind::Streams,
+    pub(super) fn meaning(
+        self,
+        store: &StoreConfig,
+        runtime: Runtime,
+        mistakes: &mut Mistakes,
+    ) -> WatchConfig {
+        let by_default = match (runtime, store) {
+            (Runtime::Lambda, _) => WatchKind::Off,
+            (Runtime::Server, StoreConfig::Embedded { .. }) => WatchKind::Local,
+            (Runtime::Server, StoreConfig::DynamoDb(_)) => WatchKind::Streams,
         };
         let kind = self.watch.map_or(by_default, |kind| kind.or(by_default, "watch", mistakes));
+        if runtime == Runtime::Lambda && kind != WatchKind::Off {
+            mistakes.add("watch", "is off in AWS Lambda, where nothing runs that could wait");
+        }
         match (kind, store) {
             (WatchKind::Streams, StoreConfig::Embedded { .. }) => {
                 mistakes.add("watch", "streams belongs to DynamoDB; the embedded store has local");

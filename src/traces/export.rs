@@ -75,6 +75,18 @@ pub fn start(url: &str) -> Result<Exporting, StartError> {
 }
 
 impl Exporting {
+    /// Sends what there is, and waits so long for it.
+    pub async fn flush(&self, within: Duration) {
+        let provider = self.0.clone();
+        let flushed = tokio::task::spawn_blocking(move || provider.force_flush());
+        match tokio::time::timeout(within, flushed).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::debug!(%error, "spans were not sent"),
+            Ok(Err(failed)) => tracing::error!(%failed, "spans were not sent"),
+            Err(_) => tracing::debug!("spans are still on their way"),
+        }
+    }
+
     /// Sends what is left, within this time.
     pub async fn finish(self, within: Duration) {
         // It waits for its thread.

@@ -83,13 +83,16 @@ fn units(bytes: usize) -> u32 {
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read(body: RequestBody, limit: usize, budget: &Budget) -> Result<Body, Unread> {
     let limit = limit.min(FORM_BYTES);
-    let mut incoming = match body {
-        RequestBody::Coming(incoming) => incoming,
+    match body {
+        RequestBody::Coming(incoming) => receive(incoming, limit, budget).await,
         #[cfg(feature = "lambda")]
-        RequestBody::Whole(bytes) if bytes.len() > limit => return Err(Unread::TooLarge),
+        RequestBody::Whole(bytes) if bytes.len() > limit => Err(Unread::TooLarge),
         #[cfg(feature = "lambda")]
-        RequestBody::Whole(bytes) => return Ok(Body { bytes, share: None }),
-    };
+        RequestBody::Whole(bytes) => Ok(Body { bytes, share: None }),
+    }
+}
+
+async fn receive(mut incoming: Incoming, limit: usize, budget: &Budget) -> Result<Body, Unread> {
     let declared = incoming.size_hint().exact();
     if declared == Some(0) {
         return Ok(Body { bytes: Bytes::new(), share: None });

@@ -4,6 +4,8 @@
 //! they are the advertised ones. It has no peer URLs, for there are no peers. Changes are checked
 //! as etcd checks them and then refused: 409 is what the Go client shows the message of.
 
+use std::slice;
+
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -40,12 +42,24 @@ struct MemberRequest {
     peer_urls: Vec<String>,
 }
 
+/// The URL by which a client reached a server that listens nowhere itself.
+#[derive(Debug, Clone)]
+pub(super) struct ReachedAt(pub(super) String);
+
+/// What clients are told to use: what is configured, or what this one used.
+fn client_urls<'a, K>(api: &'a Api<K>, request: &'a Request<RequestBody>) -> &'a [String] {
+    match request.extensions().get::<ReachedAt>() {
+        Some(ReachedAt(url)) if api.config.client_urls.is_empty() => slice::from_ref(url),
+        Some(_) | None => &api.config.client_urls,
+    }
+}
+
 /// `/v2/machines`: the client URLs in plain text.
-pub(super) fn serve_machines<K>(api: &Api<K>, method: &Method) -> Reply {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+pub(super) fn serve_machines<K>(api: &Api<K>, request: &Request<RequestBody>) -> Reply {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return reply::method_not_allowed(Some("GET,HEAD"));
     }
-    reply::text(StatusCode::OK, api.config.client_urls.join(", "))
+    reply::text(StatusCode::OK, client_urls(api, request).join(", "))
 }
 
 /// `/v2/members` and what is below it.
@@ -56,7 +70,7 @@ pub(super) async fn serve_members<K: Keys>(
 ) -> Reply {
     let name = rest.strip_prefix(b"/").unwrap_or(rest);
     let reply = match *request.method() {
-        Method::GET => show(api, name),
+        Method::GET => show(api, client_urls(api, &request), name),
         Method::POST => match refuse_urls(api, request).await {
             Ok(()) => reply::message(StatusCode::CONFLICT, UNCHANGEABLE),
             Err(refusal) => refusal,
@@ -67,13 +81,8 @@ pub(super) async fn serve_members<K: Keys>(
     reply::of_cluster(reply, &api.cluster_id)
 }
 
-fn show<K>(api: &Api<K>, name: &[u8]) -> Reply {
-    let member = Member {
-        id: &api.member_id,
-        name: &api.config.name,
-        peer_urls: [],
-        client_urls: &api.config.client_urls,
-    };
+fn show<K>(api: &Api<K>, client_urls: &[String], name: &[u8]) -> Reply {
+    let member = Member { id: &api.member_id, name: &api.config.name, peer_urls: [], client_urls };
     match name {
         b"" => document(&Members { members: [member] }),
         b"leader" => document(&member),

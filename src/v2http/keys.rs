@@ -27,7 +27,7 @@ use crate::v2::{Error, ErrorCode, Need, Operation, Read, Value, Write};
 const ALLOW: &str = "HEAD,GET,PUT,POST,DELETE";
 
 /// What etcd says when no answer came in time; the outcome of a write is then open.
-const TIMED_OUT: &str = "etcdserver: request timed out";
+pub(super) const TIMED_OUT: &str = "etcdserver: request timed out";
 
 /// Answers a request whose decoded, clean path is `/v2/keys` and `key`; with what it cost, where
 /// clients are to be told.

@@ -6,7 +6,8 @@
 //!
 //! A request goes `server` (connection, by `socket`) -> `route` (path, CORS, `request_log`) -> a handler
 //! (`keys`, `watch`, `cluster`, `stats`, `health`, `admin`), which reads `params` and answers by `reply`.
-//! A watch that has to wait is then taken off hyper, by `waiting`, until it is over.
+//! A watch that has to wait is then taken off hyper, by `waiting`, until it is over. In AWS Lambda `lambda`
+//! stands in the place of `server`.
 
 mod admin;
 mod auth;
@@ -17,6 +18,8 @@ mod head;
 mod health;
 mod json;
 mod keys;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 mod linger;
 mod media_type;
 mod params;
@@ -80,6 +83,8 @@ pub struct Config {
     pub watch_timeout: Option<Duration>,
     /// Say in each reply of `/v2/keys` what the request consumed.
     pub expose_request_units: bool,
+    /// Nothing runs between two requests, so what was missed is made up for in front of the next.
+    pub stands_still: bool,
     /// What is logged of requests.
     pub log: LogConfig,
     /// Changes the log level, for `/config/local/log`.

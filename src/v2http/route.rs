@@ -15,7 +15,7 @@ use super::reply::{self, Reply};
 use super::request_log::Seen;
 use super::socket::{self, Door, Peer};
 use super::{Api, Cors, admin, auth, cluster, health, keys, path, stats};
-use crate::keyspace::Keys;
+use crate::keyspace::{Intent, Keys};
 use crate::metrics;
 use crate::units;
 
@@ -99,6 +99,12 @@ async fn dispatch<K: Keys>(
         let location = path::location(&clean, query);
         return reply::moved(&location, method == Method::GET, method == Method::HEAD);
     }
+    if api.config.stands_still
+        && below(path, b"/v2").is_some()
+        && let Err(error) = Box::pin(api.keys.catch_up(intent(method))).await
+    {
+        return reply::error(&error, &api.cluster_id);
+    }
     let credentials = || auth::credentials(request.headers(), peer.common_name.as_deref());
     if let Some(key) = below(path, b"/v2/keys") {
         let credentials = credentials();
@@ -116,7 +122,7 @@ async fn dispatch<K: Keys>(
         return auth::serve(api, request, rest, &credentials).await;
     }
     match path {
-        b"/v2/machines" => cluster::serve_machines(api, method),
+        b"/v2/machines" => cluster::serve_machines(api, &request),
         b"/v2/stats/self" => stats::serve_self(api, method),
         b"/v2/stats/leader" => stats::serve_leader(api, method),
         b"/v2/stats/store" => stats::serve_store(api, method),
@@ -128,6 +134,11 @@ async fn dispatch<K: Keys>(
         b"/config/local/log" => admin::serve_log_level(api, request).await,
         _ => reply::not_found(),
     }
+}
+
+/// What a request is going to do, by its method.
+fn intent(method: &Method) -> Intent {
+    if method.is_safe() { Intent::Reads } else { Intent::Writes }
 }
 
 /// What a client may not ask for where it came in, or not so often.
@@ -148,7 +159,7 @@ fn below<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The origin to name in the answer (embed/serve.go, `accessController`).
-fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
     match cors {
         Cors::Any => Some(HeaderValue::from_static("*")),
         Cors::Origins(origins) => {
@@ -161,7 +172,7 @@ fn allowed_origin(cors: &Cors, headers: &HeaderMap) -> Option<HeaderValue> {
     }
 }
 
-fn add_cors(headers: &mut HeaderMap, origin: HeaderValue) {
+pub(super) fn add_cors(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("accept, content-type, authorization"),

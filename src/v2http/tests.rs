@@ -123,6 +123,7 @@ impl Setup {
             request_timeout: self.request_timeout,
             watch_timeout: self.watch_timeout,
             expose_request_units: self.expose_request_units,
+            stands_still: false,
             log: self.log,
             set_log_level: Arc::new(move |level| set_levels.lock().unwrap().push(level)),
         };
