@@ -6,6 +6,7 @@
 //! - [`http`]: requests byte for byte as a test wants them, answers byte for byte as they came;
 //! - [`json`]: JSON that keeps the order of its fields, because the wire has one;
 //! - [`server`]: starts, kills and restarts a target, with [`engine`] and [`process`] below it;
+//! - [`lambda`]: the server's program as a function of AWS Lambda, and what stands in for Lambda;
 //! - [`secure`]: the same under TLS, with certificates that are made for the occasion;
 //! - [`script`]: exchanges as text, the form most cases are written in;
 //! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
@@ -20,6 +21,7 @@ pub mod dynamodb;
 pub mod engine;
 pub mod http;
 pub mod json;
+pub mod lambda;
 pub mod process;
 pub mod proof;
 pub mod script;

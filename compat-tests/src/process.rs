@@ -69,11 +69,19 @@ impl Process {
     /// # Errors
     /// The signal could not be sent.
     pub fn terminate(&self) -> Result<(), String> {
+        self.signal("TERM")
+    }
+
+    /// Any signal, by its name.
+    ///
+    /// # Errors
+    /// The signal could not be sent.
+    pub fn signal(&self, name: &str) -> Result<(), String> {
         let sent = Command::new("kill")
-            .args(["-TERM", &self.id().to_string()])
+            .args([&format!("-{name}"), &self.id().to_string()])
             .status()
             .map_err(|error| error.to_string())?;
-        sent.success().then_some(()).ok_or_else(|| format!("kill -TERM {} failed", self.id()))
+        sent.success().then_some(()).ok_or_else(|| format!("kill -{name} {} failed", self.id()))
     }
 
     /// Waits for its own end.

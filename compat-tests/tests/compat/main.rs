@@ -17,6 +17,7 @@ mod endpoints;
 mod expiry;
 mod gateways;
 mod indexes;
+mod lambda;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -103,6 +104,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("policies", policies::cases(target)));
     areas.push(("read_only", read_only::cases(target)));
+    areas.push(("lambda", lambda::cases(target)));
     areas.push(("auth", scripts::auth()));
     areas
 }

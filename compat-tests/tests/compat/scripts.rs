@@ -39,6 +39,11 @@ pub(crate) fn auth() -> Vec<Case> {
     })
 }
 
+/// The same, for whoever brings servers of another kind.
+pub(crate) fn auth_scripts() -> Result<Vec<Script>, String> {
+    script::parse(include_str!("../../golden/auth.http"))
+}
+
 fn cases(text: &str) -> Vec<Case> {
     read(text, |script| {
         let name = script.name.clone();
