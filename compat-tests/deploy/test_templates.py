@@ -22,10 +22,21 @@ def service(**parameters):
     return support.Template("service.yaml", **{**SETTINGS, **parameters})
 
 
+def function(**parameters):
+    return support.Template("lambda.yaml", **{"TableName": "T", **parameters})
+
+
+def settings_of_the_server():
+    """The variables that the server says it knows."""
+    binary = os.environ.get("ETCDYNAMO_BIN") or os.path.join(support.REPO, "target", "release", "etcdynamo")
+    told = subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"\[env:\s+(ETCDYNAMO_\w+)=", told))
+
+
 class CloudFormation(unittest.TestCase):
     def test_cfn_lint(self):
         files = sorted(os.listdir(support.CLOUDFORMATION))
-        self.assertEqual(["service.yaml", "table.yaml"], files)
+        self.assertEqual(["lambda.yaml", "service.yaml", "table.yaml"], files)
         lint = os.path.join(os.path.dirname(sys.executable), "cfn-lint")
         paths = [os.path.join(support.CLOUDFORMATION, file) for file in files]
         done = subprocess.run([lint, *paths], capture_output=True, text=True)
@@ -57,6 +68,19 @@ class CloudFormation(unittest.TestCase):
         self.assert_policy("serve-one-keyspace", narrow["TaskTablePolicy"]["PolicyDocument"], table)
         key = {"key_arn": "arn:key", "region": "${AWS::Region}"}
         self.assert_policy("kms", narrow["TaskKeyPolicy"]["PolicyDocument"], key)
+
+    def test_policies_of_the_function_are_those_of_the_files(self):
+        own = "arn:${AWS::Partition}:%s:${AWS::Region}:${AWS::AccountId}:%s"
+        table = {"table_arn": own % ("dynamodb", "table/T"), "keyspace": "default"}
+        plain = function().of_type("AWS::IAM::RolePolicy")
+        self.assertEqual({"TablePolicy", "LogPolicy"}, set(plain))
+        self.assert_policy("serve", plain["TablePolicy"]["PolicyDocument"], table)
+        log_group = {"log_group_arn": own % ("logs", "log-group:${LogGroup}")}
+        self.assert_policy("execution-log", plain["LogPolicy"]["PolicyDocument"], log_group)
+        narrow = function(OnlyThisKeyspace="true", KeyArn="arn:key").of_type("AWS::IAM::RolePolicy")
+        self.assert_policy("serve-one-keyspace", narrow["TablePolicy"]["PolicyDocument"], table)
+        key = {"key_arn": "arn:key", "region": "${AWS::Region}"}
+        self.assert_policy("kms", narrow["KeyPolicy"]["PolicyDocument"], key)
 
     def test_the_dashboard_is_that_of_the_file(self):
         text = support.read("deploy", "cloudwatch-dashboard.json")
@@ -224,10 +248,39 @@ class BothSayTheSame(unittest.TestCase):
 
     def test_each_setting_is_the_servers(self):
         (container,) = self.cloudformation.only("AWS::ECS::TaskDefinition")["ContainerDefinitions"]
-        binary = os.environ.get("ETCDYNAMO_BIN") or os.path.join(support.REPO, "target", "release", "etcdynamo")
-        told = subprocess.run([binary, "--help"], capture_output=True, text=True, check=True).stdout
-        known = set(re.findall(r"\[env:\s+(ETCDYNAMO_\w+)=", told))
-        self.assertLessEqual({variable["Name"] for variable in container["Environment"]}, known)
+        self.assertLessEqual({variable["Name"] for variable in container["Environment"]}, settings_of_the_server())
+
+
+class TheFunction(unittest.TestCase):
+    """The template of the Lambda function, and what the program wants there."""
+
+    def test_each_setting_is_the_servers(self):
+        settings = function().only("AWS::Lambda::Function")["Environment"]["Variables"]
+        self.assertLessEqual(set(settings), settings_of_the_server())
+        # What it listens on and how it watches makes no sense there.
+        self.assertEqual([], [name for name in settings if re.search("LISTEN|WATCH|DATA_DIR", name)])
+
+    def test_a_request_ends_before_its_function_does(self):
+        resource = function().only("AWS::Lambda::Function")
+        request_ms = int(resource["Environment"]["Variables"]["ETCDYNAMO_REQUEST_TIMEOUT_MS"])
+        # It catches up in front of a request, for as long as a request may take at most.
+        self.assertGreater(resource["Timeout"] * 1000, 2 * (request_ms + 1000))
+
+    def test_no_more_environments_than_writers_are_told_apart(self):
+        (slots,) = re.findall(r"WRITER_SLOTS: u32 = (\d+);", support.read("src", "v2", "item.rs"))
+        template = function()
+        concurrency = template.body["Parameters"]["Concurrency"]
+        self.assertEqual(int(slots), concurrency["MaxValue"])
+        self.assertLess(concurrency["Default"], concurrency["MaxValue"])
+        resource = template.only("AWS::Lambda::Function")
+        self.assertEqual(str(concurrency["Default"]), resource["ReservedConcurrentExecutions"])
+
+    def test_nobody_may_call_it_unless_that_is_said(self):
+        self.assertEqual("AWS_IAM", function().only("AWS::Lambda::Url")["AuthType"])
+        self.assertEqual({}, function().of_type("AWS::Lambda::Permission"))
+        granted = function(AuthType="NONE").of_type("AWS::Lambda::Permission").values()
+        actions = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"]
+        self.assertEqual(actions, sorted(permission["Action"] for permission in granted))
 
 
 if __name__ == "__main__":
