@@ -30,6 +30,8 @@ pub(super) struct FakeKeys {
     gate: Semaphore,
     pub(super) slow_is_waiting: Semaphore,
     pub(super) is_healthy: AtomicBool,
+    /// What was missed cannot be made up for.
+    pub(super) misses: AtomicBool,
     hub: Arc<Hub>,
 }
 
@@ -41,6 +43,7 @@ impl FakeKeys {
             gate: Semaphore::new(0),
             slow_is_waiting: Semaphore::new(0),
             is_healthy: AtomicBool::new(true),
+            misses: AtomicBool::new(false),
             hub: Arc::new(Hub::new(10, EtcdIndex(17))),
         }
     }
@@ -160,7 +163,10 @@ impl Keys for FakeKeys {
     }
 
     async fn catch_up(&self, _: Intent) -> Result<(), Error> {
-        Ok(())
+        match self.misses.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorCode::RaftInternal, "the store is not available")),
+            false => Ok(()),
+        }
     }
 
     async fn healthy(&self) -> bool {

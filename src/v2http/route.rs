@@ -103,7 +103,7 @@ async fn dispatch<K: Keys>(
         && below(path, b"/v2").is_some()
         && let Err(error) = Box::pin(api.keys.catch_up(intent(method))).await
     {
-        return reply::error(&error, &api.cluster_id);
+        return reply::error(&error.at_store(api.keys.index()), &api.cluster_id);
     }
     let credentials = || auth::credentials(request.headers(), peer.common_name.as_deref());
     if let Some(key) = below(path, b"/v2/keys") {

@@ -1,13 +1,18 @@
 //! Events of each sender with what is nasty in them, and replies on their way back.
 
+use std::sync::atomic::Ordering;
+
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Value, json};
 
 use super::super::body::RequestBody;
 use super::super::cluster::ReachedAt;
+use super::super::fake::{FakeKeys, NOW};
+use super::super::{Cors, LogConfig};
 use super::event::Sender;
 use super::*;
+use crate::shutdown::Pace;
 
 const URL_DOMAIN: &str = "abc.lambda-url.us-east-1.on.aws";
 const API_DOMAIN: &str = "abc.execute-api.us-east-1.amazonaws.com";
@@ -357,4 +362,110 @@ async fn an_answer_that_is_too_large_is_an_error_that_names_the_limit() {
     assert!(answer.body.contains("the request was carried out"), "{}", answer.body);
     let headers = answer.headers.expect("some");
     assert_eq!(headers.get("Access-Control-Allow-Origin").map(String::as_str), Some("*"));
+}
+
+/// What answers events, and what it asks.
+fn api(request_timeout: Duration) -> Api<FakeKeys> {
+    let config = Config {
+        name: "a".to_owned(),
+        client_urls: Vec::new(),
+        cors: Cors::Any,
+        max_connections: 1,
+        body_budget_bytes: 0,
+        header_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        requests_per_second_per_client: None,
+        request_timeout,
+        watch_timeout: None,
+        expose_request_units: false,
+        stands_still: true,
+        log: LogConfig::default(),
+        set_log_level: Arc::new(drop),
+    };
+    let shutdown = Shutdown::new(Pace { delay: Duration::ZERO, grace: Duration::ZERO });
+    Api::new(Arc::new(FakeKeys::new(1 << 20)), config, shutdown)
+}
+
+/// In so many milliseconds of the fake's time, which stands still.
+fn in_ms(ms: u64) -> u64 {
+    u64::try_from(NOW.0).expect("after 1970") + ms
+}
+
+async fn answered(api: &Api<FakeKeys>, event: Value, deadline_ms: u64) -> (u16, Value) {
+    let event = serde_json::from_value(event).expect("it is read");
+    let told = invoked(api, event, deadline_ms).await.expect("an answer");
+    let headers = told.headers.expect("some");
+    assert_eq!(headers.get("Access-Control-Allow-Origin").map(String::as_str), Some("*"));
+    (told.status_code, serde_json::from_str(&told.body).expect("JSON"))
+}
+
+fn put(path: &str) -> Value {
+    let mut event = function_url(path, "");
+    event["requestContext"]["http"]["method"] = "PUT".into();
+    event["headers"]["content-type"] = "application/x-www-form-urlencoded".into();
+    event["body"] = "value=1".into();
+    event
+}
+
+#[tokio::test]
+async fn an_event_is_answered_by_the_router() {
+    let api = api(Duration::from_secs(60));
+    let (status, body) = answered(&api, put("/v2/keys/a%20b"), 0).await;
+    assert_eq!((status, &body["node"]["key"]), (201, &json!("/a b")));
+    let (status, body) = answered(&api, function_url("/v2/members", ""), in_ms(60_000)).await;
+    assert_eq!(status, 200);
+    assert_eq!(body["members"][0]["clientURLs"], json!([format!("https://{URL_DOMAIN}")]));
+    let mut odd = function_url("/", "");
+    odd["requestContext"]["http"]["method"] = "G E T".into();
+    let odd = serde_json::from_value(odd).expect("it is read");
+    let refused = invoked(&api, odd, 0).await.expect("an answer");
+    assert_eq!((refused.status_code, refused.body.as_str()), (400, "400 Bad Request"));
+    let no_event = serde_json::from_value(json!({})).expect("it is read");
+    assert!(invoked(&api, no_event, 0).await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_is_asked_before_what_was_missed_is_made_up_for() {
+    let api = api(Duration::from_secs(60));
+    api.keys.misses.store(true, Ordering::Relaxed);
+    let (status, body) = answered(&api, put("/v2/keys/f"), in_ms(60_000)).await;
+    assert_eq!((status, &body["errorCode"]), (500, &json!(300)));
+    assert!(api.keys.written().is_empty());
+    // Whoever only wants to know whether it is there is told.
+    assert_eq!(answered(&api, function_url("/health", ""), in_ms(60_000)).await.0, 200);
+    api.keys.misses.store(false, Ordering::Relaxed);
+    assert_eq!(answered(&api, put("/v2/keys/f"), in_ms(60_000)).await.0, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_ends_before_its_answer_goes_out_though_it_timed_out() {
+    let api = Arc::new(api(Duration::from_secs(5)));
+    let asked = {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move { answered(&api, put("/v2/keys/slow"), in_ms(600_000)).await })
+    };
+    api.keys.slow_is_waiting.acquire().await.expect("it comes").forget();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(api.keys.written().is_empty() && !asked.is_finished());
+    api.keys.let_go();
+    let (status, body) = asked.await.expect("an answer");
+    assert_eq!((status, &body["errorCode"]), (500, &json!(300)), "its client was told so");
+    assert_eq!(api.keys.written().len(), 1, "and it did not stop half-way");
+    assert_eq!(answered(&api, function_url("/v2/members", ""), 0).await.0, 200);
+}
+
+#[tokio::test]
+async fn when_the_functions_time_is_over_the_answer_is_a_timeout() {
+    let api = api(Duration::from_secs(60));
+    for event in [put("/v2/keys/slow"), function_url("/v2/keys/slow", "")] {
+        let (status, body) = answered(&api, event, in_ms(310)).await;
+        assert_eq!((status, &body["errorCode"]), (500, &json!(300)));
+        assert_eq!(body["cause"], "etcdserver: request timed out");
+    }
+    // The write goes on whenever it can.
+    api.keys.let_go();
+    api.keys.let_go();
+    api.writes.close();
+    api.writes.wait().await;
+    assert_eq!(api.keys.written().len(), 1);
 }
