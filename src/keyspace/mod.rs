@@ -7,6 +7,7 @@
 
 mod accounts;
 mod drain;
+mod empty;
 mod expiry;
 mod following;
 mod gather;
@@ -19,6 +20,7 @@ mod pace;
 mod passwords;
 mod read;
 mod read_only;
+mod retire;
 mod room;
 mod settle;
 mod statistics;
@@ -36,8 +38,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 pub use accounts::{Credentials, NotAdministered};
-pub use open::OpenError;
+pub use open::{Founded, OpenError, Presence, found, look};
 pub use read_only::Access;
+pub use retire::{NotRetired, Sign, retire};
 pub use room::Room;
 pub use watching::Watching;
 

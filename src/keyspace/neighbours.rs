@@ -25,8 +25,8 @@ use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs};
 const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// For how long a sign says that its gateway lives: three beats, and what a beat may be late.
-const SIGN_LIFETIME: Duration = Duration::from_secs(35);
-const SIGN_LIFETIME_MS: i64 = 35_000;
+pub(super) const SIGN_LIFETIME: Duration = Duration::from_secs(35);
+pub(super) const SIGN_LIFETIME_MS: i64 = 35_000;
 
 /// How long a gateway that stops tries to take its sign away.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
