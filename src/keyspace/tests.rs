@@ -4,9 +4,11 @@
 mod accounts;
 mod costs;
 mod drains;
+mod empty;
 mod gather;
 mod outcomes;
 mod overload;
+mod retire;
 
 use std::sync::Arc;
 
