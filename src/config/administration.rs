@@ -222,3 +222,84 @@ fn consent(confirm: Option<String>, name: &str, mistakes: &mut Mistakes) -> Cons
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config::{Asked, EXIT_USAGE};
+
+    fn asked(args: &[&str]) -> Result<Asked, Vec<String>> {
+        let args = ["etcdynamo"].iter().chain(args).map(OsString::from);
+        Asked::from_args(args).map_err(|instead| {
+            assert_eq!(instead.exit_code, EXIT_USAGE);
+            let lines = instead.text.lines().filter_map(|line| line.strip_prefix("error: "));
+            lines.map(str::to_owned).collect()
+        })
+    }
+
+    fn place(table: &str) -> TablePlace {
+        TablePlace { table: table.to_owned(), region: None, endpoint_url: None }
+    }
+
+    fn keyspace(table: &str, keyspace: &str) -> KeyspacePlace {
+        KeyspacePlace { table: place(table), keyspace: keyspace.to_owned() }
+    }
+
+    #[test]
+    fn commands_mean_a_table_or_a_keyspace() {
+        let there = TablePlace {
+            region: Some("eu-central-1".to_owned()),
+            endpoint_url: Some("http://127.0.0.1:1".to_owned()),
+            ..place("tbl")
+        };
+        let flags = ["--region", "eu-central-1", "--endpoint-url", "http://127.0.0.1:1"];
+        let given = asked(&[&["table", "verify", "--table", "tbl"], &flags[..]].concat());
+        assert_eq!(given, Ok(Asked::Table(TableCommand::Verify(there))));
+        for (args, command) in [
+            (&["list", "--table", "tbl"][..], KeyspaceCommand::List(place("tbl"))),
+            (&["create", "--table", "tbl"], KeyspaceCommand::Create(keyspace("tbl", "default"))),
+            (
+                &["create", "--table", "tbl", "--keyspace", "k"],
+                KeyspaceCommand::Create(keyspace("tbl", "k")),
+            ),
+        ] {
+            let given = asked(&[&["keyspace"], args].concat());
+            assert_eq!(given, Ok(Asked::Keyspace(command)), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_destroys_is_said_twice() {
+        let table = |more: &[&str]| asked(&[&["table", "delete", "--table", "tbl"], more].concat());
+        let deleted = |consent| Ok(Asked::Table(TableCommand::Delete(place("tbl"), consent)));
+        assert_eq!(table(&[]), deleted(Consent::Lacking));
+        assert_eq!(table(&["--confirm", "tbl"]), deleted(Consent::Given));
+        assert!(table(&["--confirm", "Tbl"]).is_err());
+        let of = || keyspace("tbl", "k");
+        for (verb, command) in [
+            ("empty", KeyspaceCommand::Empty(of(), Consent::Given)),
+            ("delete", KeyspaceCommand::Delete(of(), Consent::Given)),
+        ] {
+            let args = ["keyspace", verb, "--table", "tbl", "--keyspace", "k", "--confirm"];
+            assert_eq!(asked(&[&args[..], &["k"]].concat()), Ok(Asked::Keyspace(command)));
+            let told = asked(&[&args[..], &["tbl"]].concat());
+            assert_eq!(told, Err(vec!["--confirm: 'tbl' is not 'k': nothing was done".to_owned()]));
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let wrong = ["--keyspace", "a/b", "--region", "", "--endpoint-url", "nowhere"];
+        let told = asked(&[&["keyspace", "empty", "--confirm", "x"], &wrong[..]].concat());
+        let told = told.expect_err("there are mistakes");
+        let flags = ["--table:", "--region:", "--endpoint-url:", "--keyspace:", "--confirm:"];
+        assert_eq!(told.len(), flags.len(), "{told:?}");
+        for (mistake, flag) in told.iter().zip(flags) {
+            assert!(mistake.starts_with(flag), "{told:?}");
+        }
+        assert!(asked(&["table", "create", "--create-table", "--table", "tbl"]).is_err());
+        assert!(asked(&["--table", "tbl", "table", "create"]).is_err());
+    }
+}

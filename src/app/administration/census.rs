@@ -118,3 +118,100 @@ impl Census {
         foreign.into_iter().chain(of_keyspaces)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::v2::{Content, Dir, EtcdIndex, Item, PasswordHash, Removed, User, Value, Writes};
+
+    const NOW: UnixMs = UnixMs(1_790_000_000_000);
+
+    fn node(path: &str) -> Item {
+        Item {
+            key: Key::parse(path.as_bytes()).expect("a clean path"),
+            content: Content::File(Value::from("v")),
+            created: EtcdIndex(1),
+            modified: EtcdIndex(1),
+            expiration: None,
+            action: None,
+            writes: Writes::default(),
+            removed: None,
+        }
+    }
+
+    fn found(keyspace: &str, held: Held) -> Surveyed {
+        Surveyed { keyspace: Some(keyspace.to_owned()), bytes: 10, held }
+    }
+
+    fn census(items: Vec<Surveyed>) -> Census {
+        let mut census = Census::default();
+        for item in items {
+            census.take_in(item, NOW);
+        }
+        census
+    }
+
+    #[test]
+    fn only_nodes_that_are_there_count() {
+        let root = Item { content: Content::Dir(Dir { stamp: None }), ..node("/") };
+        let removed = Removed { draining: false, before: EtcdIndex(1), purge_at: NOW };
+        let items = [
+            root,
+            node("/a"),
+            node("/_hidden"),
+            Item { removed: Some(removed), ..node("/removed") },
+            Item { expiration: Some(NOW), ..node("/expired") },
+            Item { expiration: Some(NOW.plus_ms(1)), ..node("/expiring") },
+        ];
+        let items = items.map(|item| found("k", Held::Node(Arc::new(item))));
+        let census = census(items.into());
+        let tally = &census.keyspaces["k"];
+        assert_eq!((tally.nodes, tally.bytes, tally.has_root), (3, 60, true));
+    }
+
+    #[test]
+    fn records_tell_the_rest() {
+        let auth = |change, enabled| Record::Auth { change, enabled, recent: Vec::new() };
+        let sign = |gateway, ago_ms: i64| Record::Gateway { gateway, seen: NOW.plus_ms(-ago_ms) };
+        let user =
+            User { name: "u".to_owned(), password: PasswordHash(String::new()), roles: None };
+        let records = [
+            Record::Identity { schema: 1, cluster_id: 1, member_id: 1 },
+            auth(2, true),
+            auth(1, false),
+            sign(1, 34_999),
+            sign(2, 35_000),
+            Record::User(user),
+        ];
+        let mut items: Vec<Surveyed> =
+            records.into_iter().map(|record| found("k", Held::Record(record))).collect();
+        items.push(found("k", Held::Node(Arc::new(node("/")))));
+        let census = census(items);
+        let tally = &census.keyspaces["k"];
+        assert_eq!((tally.auth(), tally.users, tally.gateways), ("on", 1, 1));
+        assert_eq!(tally.state(), "whole");
+        assert_eq!(census.notes().count(), 0);
+    }
+
+    #[test]
+    fn each_keyspace_has_its_line_in_the_order_of_names() {
+        let root = || Held::Node(Arc::new(node("/")));
+        let census = census(vec![
+            found("b", root()),
+            found("a.b", Held::Node(Arc::new(node("/x")))),
+            found("a", Held::Unreadable),
+            Surveyed { keyspace: None, bytes: 1, held: Held::Unreadable },
+        ]);
+        let text = census.to_string();
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0].len(), 7);
+        assert_eq!(lines[1], ["a", "remains", "0", "10", "off", "0", "0"]);
+        assert_eq!(lines[2], ["a.b", "remains", "1", "10", "off", "0", "0"]);
+        assert_eq!(lines[3], ["b", "half-deleted", "0", "10", "off", "0", "0"]);
+        let notes: Vec<String> = census.notes().collect();
+        assert_eq!(notes.len(), 3, "{notes:?}");
+    }
+}
