@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::census::Census;
 use super::tables::connect;
-use super::{Bill, Failed, Progress, store_config};
+use super::{Bill, Failed, Progress, begin_log, store_config};
 use crate::app::open::index_clock;
 use crate::clock::{SystemClock, unix_ms};
 use crate::config::{Consent, KeyspaceCommand, KeyspacePlace, TablePlace};
@@ -24,6 +24,7 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Does what is asked of keyspaces, and says how it went.
 pub async fn keyspace(command: &KeyspaceCommand) -> Result<String, Failed> {
+    begin_log()?;
     match command {
         KeyspaceCommand::List(place) => list(place).await,
         KeyspaceCommand::Create(place) => create(place).await,

@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Level;
 
 pub use keyspaces::keyspace;
 pub use tables::table;
 
 use crate::config::TablePlace;
 use crate::store::dynamodb::{DynamoDbConfig, Meter, Timing};
+use crate::telemetry::{self, LogFormat};
 use crate::units::Units;
 
 /// An administrator waits rather than begins anew: longer for each call, and much longer where
@@ -48,6 +50,12 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
+
+/// What goes wrong and is tried again is told on standard error, too.
+fn begin_log() -> Result<(), Failed> {
+    let begun = telemetry::start(LogFormat::Text, Level::WARN);
+    begun.map(|_set_level| ()).map_err(Failed::because)
+}
 
 fn store_config(place: &TablePlace, keyspace: &str) -> DynamoDbConfig {
     DynamoDbConfig {

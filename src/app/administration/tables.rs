@@ -6,7 +6,7 @@
 
 use std::io::{self, Write as _};
 
-use super::{Bill, Failed, store_config};
+use super::{Bill, Failed, begin_log, store_config};
 use crate::config::{Consent, TableCommand, TablePlace};
 use crate::store::dynamodb::{TableMade, TableReport, WholeTable};
 
@@ -15,6 +15,7 @@ const SAMPLE: i32 = 100;
 
 /// Does what is asked of a table, and says how it went.
 pub async fn table(command: &TableCommand) -> Result<String, Failed> {
+    begin_log()?;
     match command {
         TableCommand::Create(place) => create(place).await,
         TableCommand::Verify(place) => verify(place).await,
