@@ -13,8 +13,9 @@
 //! until the root is gone, whoever starts finds a root without an identity and fails by
 //! [`OpenError::HalfDeleted`](super::OpenError); who deletes again goes on where it was left.
 //!
-//! A sign that is old by its date may be that of a gateway whose clock is behind. So where it is not
-//! older than clocks may be apart, it is watched for as long as signs live. Not here: gateways that
+//! A sign that is old by its date may be that of a gateway whose clock is behind, and one of the
+//! future was left by a clock that is ahead, some time. So where it is not older than clocks may be
+//! apart, it is watched for as long as signs live. Not here: gateways that
 //! leave no sign, which only read; and one that was cut off from the table for longer than that.
 
 use std::fmt;
@@ -45,9 +46,10 @@ pub struct Sign {
 }
 
 impl Sign {
-    /// Whether the gateway lives, by the date of its sign.
+    /// Whether the gateway lives, by the date of its sign. One of the future says nothing.
     pub fn is_fresh(&self, now: UnixMs) -> bool {
-        self.seen.plus_ms(SIGN_LIFETIME_MS) > now
+        let is_within = |before: UnixMs, after: UnixMs| before.plus_ms(SIGN_LIFETIME_MS) > after;
+        is_within(self.seen, now) && is_within(now, self.seen)
     }
 }
 
@@ -117,14 +119,13 @@ async fn see_silence<S: Store>(
 ) -> Result<Vec<Sign>, NotRetired> {
     let mut found = signs(store).await?;
     let now = clock.now();
-    let is_within =
-        |sign: &Sign, ms: i64| sign.seen.plus_ms(SIGN_LIFETIME_MS.saturating_add(ms)) > now;
-    let fresh: Vec<Sign> = found.iter().copied().filter(|sign| is_within(sign, 0)).collect();
+    let fresh: Vec<Sign> = found.iter().copied().filter(|sign| sign.is_fresh(now)).collect();
     if !fresh.is_empty() {
         return Err(lived(clock, fresh));
     }
     let drift_ms = i64::try_from(clock.max_drift().as_millis()).unwrap_or(i64::MAX);
-    if !found.iter().any(|sign| is_within(sign, drift_ms)) {
+    let lasts_ms = SIGN_LIFETIME_MS.saturating_add(drift_ms);
+    if found.iter().all(|sign| sign.seen.plus_ms(lasts_ms) <= now) {
         return Ok(found);
     }
     wait(SIGN_LIFETIME);

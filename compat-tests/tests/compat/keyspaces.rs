@@ -123,7 +123,11 @@ fn write_at_random(served: &Served, mut random: fastrand::Rng) -> Result<Written
             }
             6 => {
                 let top = format!("ttl{round}");
-                written.note(&context.put(&top, &format!("value={value}&ttl=1"))?)?;
+                let answer = match random.bool() {
+                    true => context.put(&top, &format!("value={value}&ttl=1"))?,
+                    false => context.put(&format!("{top}?dir=true"), "ttl=1")?,
+                };
+                written.note(&answer)?;
                 written.expiring.push(format!("/{top}"));
             }
             7 => {

@@ -93,14 +93,17 @@ async fn a_sign_of_long_ago_is_nobodys() {
     retire_now(&world).await.expect("older than clocks may be apart");
 }
 
-/// A gateway whose clock is minutes behind leaves signs that are old when they are new.
+/// A gateway whose clock is minutes behind leaves signs that are old when they are new, and one
+/// whose clock is ahead leaves signs that stay new.
 #[tokio::test]
-async fn a_sign_that_may_be_a_slow_clocks_is_watched() {
-    for lives in [true, false] {
+async fn a_sign_that_may_be_a_wrong_clocks_is_watched() {
+    for (lives, off_ms) in
+        [(true, -100_000), (false, -100_000), (true, 3_600_000), (false, 3_600_000)]
+    {
         let _stopped = stop_time();
         let world = Arc::new(World::new());
         make(&world).await;
-        let then = clock(&world).now().plus_ms(-100_000);
+        let then = clock(&world).now().plus_ms(off_ms);
         leave_sign(&world, 3, then).await;
         let deleting = tokio::spawn({
             let world = Arc::clone(&world);

@@ -169,7 +169,7 @@ impl WholeTable {
     /// Says what it is like. Changes nothing, and waits for nothing.
     pub async fn report(&self) -> Result<TableReport, TableError> {
         let table = self.table();
-        let unavailable = |error: StoreError| table.unavailable(error.to_string());
+        let unavailable = |error| table.unavailable(why(error));
         let patience = || Patience::new(LOOK_PATIENCE);
         let description = read(patience(), || table.describe()).await.map_err(unavailable)?;
         let Some(description) = description else {
@@ -197,7 +197,7 @@ impl WholeTable {
     pub async fn see_whose(&self) -> Result<(), TableError> {
         let table = self.table();
         let described = read(Patience::new(LOOK_PATIENCE), || table.describe()).await;
-        let described = described.map_err(|error| table.unavailable(error.to_string()))?;
+        let described = described.map_err(|error| table.unavailable(why(error)))?;
         match described {
             None => Err(TableError::Missing(self.name.clone())),
             Some(found) => self.refuse_foreign(&found),
@@ -326,6 +326,16 @@ impl WholeTable {
 
     fn table(&self) -> Table<'_> {
         Table::new(&self.client, &self.name, self.timing)
+    }
+}
+
+fn why(error: StoreError) -> String {
+    match error {
+        StoreError::Unavailable(why) => why,
+        StoreError::Busy
+        | StoreError::Indeterminate(_)
+        | StoreError::TooLarge(_)
+        | StoreError::Corrupt(_) => error.to_string(),
     }
 }
 
