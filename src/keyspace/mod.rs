@@ -11,6 +11,7 @@ mod empty;
 mod expiry;
 mod following;
 mod gather;
+mod gone;
 mod health;
 mod in_flight;
 mod just_written;
@@ -59,6 +60,7 @@ use accounts::Guard;
 use drain::Drain;
 use following::Following;
 use gather::Groups;
+use gone::Gone;
 use health::Health;
 use in_flight::InFlight;
 use neighbours::Neighbours;
@@ -216,6 +218,7 @@ pub struct Keyspace<S> {
     config: Config,
     identity: Identity,
     health: Health,
+    gone: Gone,
     counters: Counters,
     /// The number by which its writes are known; `None`: it never writes.
     gateway: Option<u32>,

@@ -59,6 +59,15 @@ impl Default for Neighbours {
     }
 }
 
+/// Whether this gateway's own sign was found among the signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnSign {
+    /// It was.
+    There,
+    /// It was not: it was taken away, or never left.
+    Missing,
+}
+
 /// Who else is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
@@ -189,10 +198,19 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn beat(&self) -> Result<(), Error> {
-        // Whatever becomes of the own sign, the others' are looked for.
-        let left = self.leave_sign().await;
-        self.look_for_signs().await?;
-        left
+        if self.is_gone() {
+            return Ok(());
+        }
+        // Looked for before it is left anew: nobody takes an own sign away but with the keyspace,
+        // or to have its slot.
+        let looked = self.look_for_signs().await;
+        if self.gateway.is_some() && matches!(looked, Ok(OwnSign::Missing)) {
+            self.see_whether_gone().await?;
+            self.refuse_gone()?;
+        }
+        // Whatever becomes of the look, the own sign is left.
+        self.leave_sign().await?;
+        looked.map(|_| ())
     }
 
     async fn leave_sign(&self) -> Result<(), Error> {
@@ -206,16 +224,26 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Looks for the signs of others.
-    pub(super) async fn look_for_signs(&self) -> Result<(), Error> {
+    pub(super) async fn look_for_signs(&self) -> Result<OwnSign, Error> {
         let records = self.store.records(RecordKind::Gateway).await;
         let records = records.map_err(|error| store_failed(&error))?;
+        let is_own = |record: &Record| match record {
+            Record::Gateway { gateway, .. } => self.gateway == Some(*gateway),
+            Record::Identity { .. }
+            | Record::Auth { .. }
+            | Record::User(_)
+            | Record::Role(_)
+            | Record::DirTtl { .. }
+            | Record::Drain { .. } => false,
+        };
+        let own = if records.iter().any(is_own) { OwnSign::There } else { OwnSign::Missing };
         self.neighbours.take_in(records, self.gateway, self.clock.now());
         let others = match self.neighbours.company() {
             Company::Others(others) => others,
             Company::Alone | Company::Unknown => 0,
         };
         metrics::gateways_seen(others + 1);
-        Ok(())
+        Ok(own)
     }
 
     /// Takes this gateway's sign away, so that nobody waits for it to grow old. To be called when

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::accounts::Guard;
 use super::following::Following;
 use super::gather::Groups;
+use super::gone::Gone;
 use super::health::Health;
 use super::in_flight::InFlight;
 use super::neighbours::Neighbours;
@@ -125,6 +126,7 @@ impl<S: Store> Keyspace<S> {
             config,
             identity,
             health: Health::default(),
+            gone: Gone::default(),
             counters: Counters::default(),
             gateway: claim.as_ref().map(|claim| claim.gateway),
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),

@@ -4,18 +4,24 @@
 //! here: that keyspaces do not touch each other ([`super::keyspaces`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use compat_tests::command::{self, Ran};
 use compat_tests::dynamodb::client::{call, scan};
 use compat_tests::dynamodb::policy::Guard;
 use compat_tests::dynamodb::proxy::Proxy;
 use compat_tests::engine::{Engine, new_table};
+use compat_tests::http::Request;
 use compat_tests::server::{Server, Target};
+use compat_tests::wait;
 use serde_json::{Value, json};
 
 use super::context::{
     Case, Context, Outcome, expect, expect_equal, expect_error, expect_status, index, success,
 };
+
+/// How long a gateway may take to notice, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn cases(target: Target) -> Vec<Case> {
     if !target.is_dynamodb() {
@@ -69,8 +75,13 @@ impl Bench {
     }
 
     pub(super) fn gateway(&self, keyspace: &str) -> Result<Server, String> {
+        self.gateway_with(keyspace, &[])
+    }
+
+    fn gateway_with(&self, keyspace: &str, flags: &[&str]) -> Result<Server, String> {
         let keyspace = format!("--keyspace={keyspace}");
-        Server::gateway_on(self.engine.target(), &self.table, &self.gateways.url(), &[&keyspace])
+        let flags = [&[keyspace.as_str()], flags].concat();
+        Server::gateway_on(self.engine.target(), &self.table, &self.gateways.url(), &flags)
     }
 
     fn call(&self, operation: &str, body: Value) -> Result<Value, String> {
@@ -274,6 +285,8 @@ fn beside_gateways(context: &Context) -> Outcome {
     bench.run(&["table", "create"], &[])?.expect(0, &[])?;
     let mut server = bench.gateway("a")?;
     let put = here(&server).put("/f", "value=1")?;
+    let reads = bench.gateway_with("a", &["--read-only"])?;
+    expect_status(&here(&reads).get("/f")?, 200)?;
     let before = bench.partitions()?;
     let refused = ["1 of its gateways may be alive", "stop them first"];
     bench.confirmed("delete", "a")?.expect(1, &refused)?;
@@ -295,6 +308,12 @@ fn beside_gateways(context: &Context) -> Outcome {
     bench.confirmed("delete", "a")?.expect(0, &["\"a\" was deleted"])?;
     expect_equal("items", bench.partitions()?, Vec::new())?;
     bench.confirmed("delete", "a")?.expect(1, &["has no keyspace \"a\""])?;
+    let knows = || {
+        let health = here(&reads).send(&Request::new("GET", "/health")).ok()?;
+        (health.status() == 503).then_some(())
+    };
+    expect(wait::until(PATIENCE, knows).is_some(), || "it is healthy on nothing".to_owned())?;
+    expect_error(&here(&reads).get("/f")?, 300, "the keyspace was deleted")?;
     let server = bench.gateway("a")?;
     let anew = here(&server).put("/f", "value=3")?;
     expect_status(&anew, 201)?;

@@ -1,10 +1,14 @@
 //! Taking a keyspace out of use: never beside a gateway, however the two meet.
 
-use super::watches::{pass, stop_time};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::watches::{WATCHED, begin, keep_house, pass, stop_time, stream};
 use super::*;
+use crate::clock::SystemClock;
 use crate::keyspace::retire::{NotRetired, Sign, retire};
 use crate::keyspace::{Founded, Identity, OpenError, Presence, found, look};
 use crate::store::StoreError;
+use crate::store::dynamodb::{DynamoDbStore, Meter};
 use crate::v2::{Commit, Op, WriteId};
 
 const DEFAULT: fn(u64, bool) -> Fault = |_, _| Fault::None;
@@ -208,4 +212,66 @@ async fn an_outcome_that_gets_lost_is_found_out() {
     let error = retire(&store, &clock(&world), |_| ()).await.expect_err("nothing is taken");
     assert!(matches!(error, NotRetired::Store(StoreError::Busy)), "{error}");
     assert_eq!(look(&world.store).await.expect("a look"), Presence::Whole(identity));
+}
+
+/// A gateway that was cut off while its keyspace was deleted knows when it is back, and does not
+/// live on a keyspace of the same name.
+#[tokio::test]
+async fn a_gateway_that_was_cut_off_meanwhile_answers_nothing_any_more() {
+    let _stopped = stop_time();
+    let world = World::new();
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let cut = Arc::clone(&is_cut);
+    let store = remote(&world, move |_, _| match cut.load(Ordering::SeqCst) {
+        true => Fault::Unavailable,
+        false => Fault::None,
+    });
+    let gateway = Arc::new(world.gateway_as(store, WATCHED).await);
+    let _house = keep_house(&gateway);
+    put(&gateway, "/f", "1").await;
+    let mut told = begin(&gateway, stream("/**")).await;
+    is_cut.store(true, Ordering::SeqCst);
+    for _ in 0..400 {
+        world.wall.advance_ms(1000);
+    }
+    pass(Duration::from_secs(40)).await;
+    retire_now(&world).await.expect("it cannot be seen");
+    let signs = world.store.records(RecordKind::Gateway).await.expect("signs");
+    let ops = signs.into_iter().map(|sign| Op::DropRecord(sign.name())).collect();
+    let id = WriteId { index: EtcdIndex(1), gateway: 1 };
+    world.store.commit(&Commit { id, ops }).await.expect("they are erased");
+    is_cut.store(false, Ordering::SeqCst);
+    pass(Duration::from_secs(11)).await;
+    assert_eq!(told.next().await, None, "the watch is ended");
+    for refused in [
+        write(&gateway, "/f", Operation::Set(file("2"))).await.map(|_| ()),
+        get(&gateway, "/f").await.map(|_| ()),
+        gateway.watch(stream("/f")).await.map(|_| ()),
+    ] {
+        assert_eq!(refused.expect_err("it is gone").cause, b"the keyspace was deleted");
+    }
+    assert!(!gateway.healthy().await);
+    pass(Duration::from_secs(11)).await;
+    assert_eq!(world.store.records(RecordKind::Gateway).await.expect("signs"), []);
+}
+
+/// Whoever leaves no sign learns of it where `/health` is asked for.
+#[tokio::test]
+async fn a_gateway_that_only_reads_learns_of_it_when_it_is_asked_how_it_is() {
+    let store = DynamoDbStore::in_process(Meter::none()).await;
+    let clock = || Arc::new(IndexClock::new(Arc::new(SystemClock), DRIFT_US, EtcdIndex(0)));
+    found(&store, &clock()).await.expect("it is made");
+    let config = Config { access: Access::ReadOnly, ..CONFIG };
+    let gateway = Keyspace::open(store.clone(), clock(), config).await.expect("it opens");
+    assert!(gateway.healthy().await);
+    retire(&store, &clock(), |_| ()).await.expect("nobody writes");
+    store.erase(|_| ()).await.expect("it is erased");
+    let learns = async {
+        while gateway.healthy().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), learns).await.expect("it asks again in time");
+    let error = get(&gateway, "/").await.expect_err("there is nothing");
+    assert_eq!(error.cause, b"the keyspace was deleted");
 }
