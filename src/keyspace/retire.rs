@@ -15,8 +15,9 @@
 //!
 //! A sign that is old by its date may be that of a gateway whose clock is behind, and one of the
 //! future was left by a clock that is ahead, some time. So where it is not older than clocks may be
-//! apart, it is watched for as long as signs live. Not here: gateways that
-//! leave no sign, which only read; and one that was cut off from the table for longer than that.
+//! apart, it is watched for as long as signs live. Not here: gateways that leave no sign, as they
+//! only read, and those that were cut off from the table for longer than that. They learn of it
+//! afterwards ([`super::gone`]).
 
 use std::fmt;
 use std::time::Duration;

@@ -189,13 +189,16 @@ fn foreign_tables(context: &Context) -> Outcome {
     bench.run(&["keyspace", "list"], &[])?.expect(1, &different)?;
     expect(bench.is_there(), || "it was deleted".to_owned())?;
 
-    // One with the same keys, of somebody else.
+    // One with the same keys, of somebody else, as it is and with a keyspace in it.
     let bench = Bench::new(context.target)?;
     let confirm = ["--confirm", bench.table.as_str()];
-    bench.run(&["table", "create"], &[])?.expect(0, &["was made"])?;
-    bench.keyspace("create", "default")?.expect(0, &[])?;
+    make_bare(&bench, "sk")?;
     let item = json!({ "pk": { "S": "user/17" }, "sk": { "S": "profile" } });
     bench.call("PutItem", json!({ "Item": item }))?;
+    let refused = ["left alone", "1 of the first 1 items in it are not etcdynamo's"];
+    bench.run(&["table", "delete"], &confirm)?.expect(1, &refused)?;
+    bench.run(&["table", "create"], &[])?.expect(0, &["switched on"])?;
+    bench.keyspace("create", "default")?.expect(0, &[])?;
     let refused = ["left alone", "1 of the first 3 items in it are not etcdynamo's"];
     bench.run(&["table", "delete"], &confirm)?.expect(1, &refused)?;
     let list = bench.run(&["keyspace", "list"], &[])?;

@@ -50,6 +50,8 @@ pub struct WholeTable {
 pub struct TableReport {
     /// Its status, in DynamoDB's words.
     pub status: String,
+    /// Whether its items can be read, by that.
+    pub is_readable: bool,
     /// How it is paid for.
     pub billing: Billing,
     /// The attribute by which TTL removes items; `None`: it is off.
@@ -182,6 +184,7 @@ impl WholeTable {
         }
         Ok(TableReport {
             status: status(&description).to_owned(),
+            is_readable: is_settled(&description),
             billing: billing(&description),
             ttl_attribute: ttl_attribute(ttl),
             stream: stream_view(&description),
