@@ -180,6 +180,11 @@ impl IndexClock {
         self.settled() >= index || tokio::time::timeout(at_most, settled).await.is_ok()
     }
 
+    /// How far clocks may be apart.
+    pub fn max_drift(&self) -> Duration {
+        Duration::from_micros(self.max_drift_us)
+    }
+
     /// Takes note of an index that was read, so that all later ones are above it. One that is
     /// too far ahead is refused: it would carry a broken clock's time on to every key.
     pub fn observe(&self, index: EtcdIndex) -> Result<(), TooFarAhead> {

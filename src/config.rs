@@ -15,6 +15,7 @@ use tracing::Level;
 use crate::telemetry::LogFormat;
 
 mod access;
+mod administration;
 mod commands;
 mod health;
 mod lambda;
@@ -25,6 +26,7 @@ mod typed;
 mod urls;
 mod watch;
 use access::AccessFlags;
+pub use administration::{Consent, KeyspaceCommand, KeyspacePlace, TableCommand, TablePlace};
 pub use commands::Asked;
 pub use health::HealthCheck;
 use lambda::LambdaFlags;

@@ -7,6 +7,7 @@
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
 //! main -> commands -> v2http      what the program does beside serving
+//! main -> app::administration     the same, of what is done to a table and its keyspaces
 //! leaves that anyone may use: clock, metrics, shutdown, tls, traces, units
 //! ```
 //!
@@ -19,7 +20,8 @@
 //! - [`v2http`]: etcd's wire. hyper lives there and nowhere else; with the feature `lambda`, AWS Lambda's runtime too.
 //! - [`tls`]: certificates from their files, and again when these change.
 //! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
-//! - [`app`]: the only place that names a store; starts and stops everything in order.
+//! - [`app`]: the only place that names a store; starts and stops everything in order, and
+//!   administers tables and keyspaces ([`app::administration`]).
 //!
 //! # One request
 //!

@@ -3,8 +3,9 @@
 use std::env;
 use std::process::ExitCode;
 
+use etcdynamo::app::{self, administration};
 use etcdynamo::config::{Asked, Config, NoConfig};
-use etcdynamo::{app, commands, telemetry};
+use etcdynamo::{commands, telemetry};
 
 /// Requests are many small allocations on several threads, which it does faster than the system's.
 #[global_allocator]
@@ -18,6 +19,8 @@ async fn main() -> ExitCode {
     match Asked::from_args(env::args_os()) {
         Ok(Asked::Serve(config)) => serve(*config).await,
         Ok(Asked::HealthCheck(check)) => tell(commands::healthcheck::run(&check).await),
+        Ok(Asked::Table(command)) => tell(administration::table(&command).await),
+        Ok(Asked::Keyspace(command)) => tell(administration::keyspace(&command).await),
         Err(instead) => {
             if instead.exit_code != 0 {
                 app::report_failed_start(&instead.text).await;

@@ -6,6 +6,7 @@
 //! - [`http`]: requests byte for byte as a test wants them, answers byte for byte as they came;
 //! - [`json`]: JSON that keeps the order of its fields, because the wire has one;
 //! - [`server`]: starts, kills and restarts a target, with [`engine`] and [`process`] below it;
+//! - [`command`]: runs etcdynamo's commands to their end;
 //! - [`lambda`]: the server's program as a function of AWS Lambda, and what stands in for Lambda;
 //! - [`secure`]: the same under TLS, with certificates that are made for the occasion;
 //! - [`script`]: exchanges as text, the form most cases are written in;
@@ -16,6 +17,7 @@
 //! It is not a client library, and it depends on nothing in the server's own crate. Its
 //! invariant: a target that cannot be started is a failure, never a skip.
 
+pub mod command;
 pub mod differential;
 pub mod dynamodb;
 pub mod engine;

@@ -1,4 +1,5 @@
-//! Builds, starts and stops everything, in order. The only place that names a store.
+//! Builds, starts and stops everything, in order; [`administration`] is what is done to a table
+//! beside serving it. The only place that names a store.
 //!
 //! Up: listen and answer probes, open the store, open the keyspace, sweep what is overdue, follow the
 //! feed, serve. Down: not ready, stop accepting, drain, close the store, send the last traces. A
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+pub mod administration;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod open;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::clock::{Clock, IndexClock, SystemClock, unix_ms};
+use crate::clock::{IndexClock, SystemClock, unix_ms};
 use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig, WatchKind};
 use crate::keyspace::{self, Access, Keyspace, Reach};
 use crate::metrics::{self, DynamodbCall};
@@ -99,18 +99,20 @@ pub(super) async fn open_embedded(data_dir: &Path) -> Result<Embedded, StartErro
     opened.map_err(|error| StartError::new("--data-dir", error))
 }
 
+/// The clock of a gateway on a table. Each has a lane there; two in one are rare.
+pub(super) fn index_clock() -> IndexClock {
+    IndexClock::new(Arc::new(SystemClock), MAX_DRIFT_US, EtcdIndex(0)).in_lane(fastrand::u64(..))
+}
+
 /// Opens the keyspace in a store, and removes what is overdue.
 pub(super) async fn open_keyspace<S: Store>(
     config: &Config,
     opened: Opened<S>,
 ) -> Result<Arc<Keyspace<S>>, StartError> {
     let Opened { store, read_consistency, floor } = opened;
-    let wall: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clock = IndexClock::new(wall, MAX_DRIFT_US, floor);
-    // Where there may be other gateways on the same table, each has a lane; two in one are rare.
     let clock = match config.store {
-        StoreConfig::Embedded { .. } => clock,
-        StoreConfig::DynamoDb(_) => clock.in_lane(fastrand::u64(..)),
+        StoreConfig::Embedded { .. } => IndexClock::new(Arc::new(SystemClock), MAX_DRIFT_US, floor),
+        StoreConfig::DynamoDb(_) => index_clock(),
     };
     let watch_reach = match config.watch.kind {
         WatchKind::Local | WatchKind::Off => Reach::Own,

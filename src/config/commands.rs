@@ -7,8 +7,11 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use super::administration::{KeyspaceFlags, TableFlags};
 use super::health::HealthFlags;
-use super::{Config, EXIT_USAGE, Flags, HealthCheck, Mistakes, NoConfig};
+use super::{
+    Config, EXIT_USAGE, Flags, HealthCheck, KeyspaceCommand, Mistakes, NoConfig, TableCommand,
+};
 
 /// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
 #[derive(Debug, Parser)]
@@ -25,6 +28,10 @@ pub(super) struct CommandLine {
 enum Command {
     /// Ask the server on this machine whether it lives; exit with 0 if it does, else with 1
     Healthcheck(HealthFlags),
+    /// Make, verify or delete a DynamoDB table
+    Table(TableFlags),
+    /// List, make, empty or delete the keyspaces of a DynamoDB table
+    Keyspace(KeyspaceFlags),
 }
 
 /// What is asked for.
@@ -34,6 +41,10 @@ pub enum Asked {
     Serve(Box<Config>),
     /// To ask a server on this machine whether it lives.
     HealthCheck(HealthCheck),
+    /// Something about a table as a whole.
+    Table(TableCommand),
+    /// Something about the keyspaces of a table.
+    Keyspace(KeyspaceCommand),
 }
 
 impl Asked {
@@ -46,6 +57,8 @@ impl Asked {
         let asked = match line.command {
             None => line.flags.meaning().map(|config| Asked::Serve(Box::new(config))),
             Some(Command::Healthcheck(flags)) => flags.meaning().map(Asked::HealthCheck),
+            Some(Command::Table(flags)) => flags.meaning().map(Asked::Table),
+            Some(Command::Keyspace(flags)) => flags.meaning().map(Asked::Keyspace),
         };
         asked.map_err(|mistakes: Mistakes| NoConfig {
             text: mistakes.to_string(),

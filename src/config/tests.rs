@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use super::*;
 
 fn config(args: &[&str]) -> Result<Config, NoConfig> {
-    match asked(args)? {
-        Asked::Serve(config) => Ok(*config),
-        Asked::HealthCheck(check) => panic!("{args:?} are asked for {check:?}"),
+    match asked(args) {
+        Ok(Asked::Serve(config)) => Ok(*config),
+        Ok(command) => panic!("{args:?} are asked for {command:?}"),
+        Err(instead) => Err(instead),
     }
 }
 

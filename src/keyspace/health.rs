@@ -60,6 +60,9 @@ impl<S: Store> Keyspace<S> {
         if let Some(known) = self.health.known() {
             return known;
         }
+        if self.is_gone() {
+            return false;
+        }
         let asked = async {
             let _turn = self.health.turn.acquire().await;
             if let Some(known) = self.health.known() {
@@ -76,8 +79,11 @@ impl<S: Store> Keyspace<S> {
         let root = Key::root();
         let probe = Spent::Health.pays(self.store.get(&root, Consistency::Strong));
         match timeout(READ_LIMIT, probe).await {
+            Ok(Ok(Some(_))) => true,
+            // The root goes with the keyspace, and not before.
+            Ok(Ok(None)) => self.see_whether_gone().await.is_ok() && !self.is_gone(),
             // A store that is busy answers, only not to everybody.
-            Ok(Ok(_) | Err(StoreError::Busy)) => true,
+            Ok(Err(StoreError::Busy)) => true,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the store is not healthy");
                 false

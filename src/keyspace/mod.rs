@@ -7,9 +7,11 @@
 
 mod accounts;
 mod drain;
+mod empty;
 mod expiry;
 mod following;
 mod gather;
+mod gone;
 mod health;
 mod in_flight;
 mod just_written;
@@ -19,6 +21,7 @@ mod pace;
 mod passwords;
 mod read;
 mod read_only;
+mod retire;
 mod room;
 mod settle;
 mod statistics;
@@ -37,8 +40,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 pub use accounts::{Credentials, NotAdministered};
-pub use open::OpenError;
+pub use open::{Founded, OpenError, Presence, found, look};
 pub use read_only::Access;
+pub use retire::{NotRetired, Sign, retire};
 pub use room::Room;
 pub use waking::Intent;
 pub use watching::Watching;
@@ -58,6 +62,7 @@ use accounts::Guard;
 use drain::Drain;
 use following::Following;
 use gather::Groups;
+use gone::Gone;
 use health::Health;
 use in_flight::InFlight;
 use neighbours::Neighbours;
@@ -220,6 +225,7 @@ pub struct Keyspace<S> {
     config: Config,
     identity: Identity,
     health: Health,
+    gone: Gone,
     counters: Counters,
     gateway: Number,
     admission: Semaphore,

@@ -25,8 +25,8 @@ use crate::v2::{Commit, Error, ErrorCode, Op, Record, RecordKind, UnixMs};
 pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// For how long a sign says that its gateway lives: three beats, and what a beat may be late.
-const SIGN_LIFETIME: Duration = Duration::from_secs(35);
-const SIGN_LIFETIME_MS: i64 = 35_000;
+pub(super) const SIGN_LIFETIME: Duration = Duration::from_secs(35);
+pub(super) const SIGN_LIFETIME_MS: i64 = 35_000;
 
 /// How long a gateway that stops tries to take its sign away.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -57,6 +57,15 @@ impl Default for Neighbours {
     fn default() -> Neighbours {
         Neighbours(Mutex::new(State { signs: HashMap::new(), looked: None, left: None }))
     }
+}
+
+/// Whether this gateway's own sign was found among the signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnSign {
+    /// It was.
+    There,
+    /// It was not: it was taken away, or never left.
+    Missing,
 }
 
 /// Who else is there.
@@ -189,10 +198,19 @@ impl<S: Store> Keyspace<S> {
     }
 
     async fn beat(&self) -> Result<(), Error> {
-        // Whatever becomes of the own sign, the others' are looked for.
-        let left = self.leave_sign().await;
-        self.look_for_signs().await?;
-        left
+        if self.is_gone() {
+            return Ok(());
+        }
+        // Looked for before it is left anew: nobody takes an own sign away but with the keyspace,
+        // or to have its slot.
+        let looked = self.look_for_signs().await;
+        if !self.is_read_only() && matches!(looked, Ok(OwnSign::Missing)) {
+            self.see_whether_gone().await?;
+            self.refuse_gone()?;
+        }
+        // Whatever becomes of the look, the own sign is left.
+        self.leave_sign().await?;
+        looked.map(|_| ())
     }
 
     pub(super) async fn leave_sign(&self) -> Result<(), Error> {
@@ -206,21 +224,26 @@ impl<S: Store> Keyspace<S> {
     }
 
     /// Looks for the signs of others.
-    pub(super) async fn look_for_signs(&self) -> Result<(), Error> {
+    pub(super) async fn look_for_signs(&self) -> Result<OwnSign, Error> {
         let records = self.store.records(RecordKind::Gateway).await;
         let records = records.map_err(|error| store_failed(&error))?;
-        self.take_in_signs(records);
-        Ok(())
-    }
-
-    /// Takes in the signs that are there.
-    pub(super) fn take_in_signs(&self, records: Vec<Record>) {
+        let is_own = |record: &Record| match record {
+            Record::Gateway { gateway, .. } => self.gateway.get() == Some(*gateway),
+            Record::Identity { .. }
+            | Record::Auth { .. }
+            | Record::User(_)
+            | Record::Role(_)
+            | Record::DirTtl { .. }
+            | Record::Drain { .. } => false,
+        };
+        let own = if records.iter().any(is_own) { OwnSign::There } else { OwnSign::Missing };
         self.neighbours.take_in(records, self.gateway.get(), self.clock.now());
         let others = match self.neighbours.company() {
             Company::Others(others) => others,
             Company::Alone | Company::Unknown => 0,
         };
         metrics::gateways_seen(others + 1);
+        Ok(own)
     }
 
     /// Takes this gateway's sign away, so that nobody waits for it to grow old. To be called when

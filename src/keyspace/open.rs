@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::accounts::Guard;
 use super::following::Following;
 use super::gather::Groups;
+use super::gone::Gone;
 use super::health::Health;
 use super::in_flight::InFlight;
 use super::neighbours::Neighbours;
@@ -21,7 +22,7 @@ use super::waking::Waking;
 use super::watching::Lost;
 use super::{Access, Config, Identity, Keyspace};
 use crate::clock::IndexClock;
-use crate::store::{Committed, Store, StoreError};
+use crate::store::{Committed, Consistency, Store, StoreError};
 use crate::units::Operation as Spent;
 use crate::v2::{
     Commit, GATEWAYS, Key, Mutation, NodeOp, Op, Precondition, Record, RecordKind, UnixMs,
@@ -46,6 +47,10 @@ pub enum OpenError {
     Missing,
     /// The keyspace could neither be found nor made.
     Unsettled,
+    /// Its deletion was begun, and is not finished.
+    HalfDeleted,
+    /// It was deleted while it was being opened.
+    Deleted,
     /// The system gives no random bytes.
     NoRandomBytes,
 }
@@ -65,6 +70,11 @@ impl fmt::Display for OpenError {
                  (--keyspace, --read-only): start one that writes first",
             ),
             OpenError::Unsettled => f.write_str("the keyspace could neither be found nor made"),
+            OpenError::HalfDeleted => f.write_str(
+                "its deletion was begun and is not finished: `etcdynamo keyspace delete` finishes \
+                 it, and then it can be made anew",
+            ),
+            OpenError::Deleted => f.write_str("it was deleted just now, while it was being opened"),
         }
     }
 }
@@ -76,6 +86,8 @@ impl std::error::Error for OpenError {
             OpenError::Schema(_)
             | OpenError::Missing
             | OpenError::Unsettled
+            | OpenError::HalfDeleted
+            | OpenError::Deleted
             | OpenError::NoRandomBytes => None,
         }
     }
@@ -99,8 +111,10 @@ impl<S: Store> Keyspace<S> {
     ) -> Result<Keyspace<S>, OpenError> {
         let (identity, claim) = match config.access {
             Access::ReadWrite => {
-                let identity = find_or_make(&store, &clock).await?;
-                (identity, Some(claim_slot(&store, &clock).await?))
+                let Founded { identity, .. } = found(&store, &clock).await?;
+                let claim = claim_slot(&store, &clock).await?;
+                see_it_stays(&store, &clock, identity, &claim).await?;
+                (identity, Some(claim))
             }
             Access::ReadOnly => (find(&store).await?.ok_or(OpenError::Missing)?, None),
         };
@@ -114,6 +128,7 @@ impl<S: Store> Keyspace<S> {
             config,
             identity,
             health: Health::default(),
+            gone: Gone::default(),
             counters: Counters::default(),
             gateway: Number::new(claim.as_ref().map(|claim| claim.gateway)),
             admission: Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)),
@@ -142,7 +157,7 @@ impl<S: Store> Keyspace<S> {
 }
 
 /// Who this cluster is, where it is there.
-async fn find<S: Store>(store: &S) -> Result<Option<Identity>, OpenError> {
+pub(super) async fn find<S: Store>(store: &S) -> Result<Option<Identity>, OpenError> {
     let found = store.records(RecordKind::Identity).await.map_err(OpenError::Store)?;
     for record in found {
         if let Record::Identity { schema, cluster_id, member_id } = record {
@@ -155,30 +170,71 @@ async fn find<S: Store>(store: &S) -> Result<Option<Identity>, OpenError> {
     Ok(None)
 }
 
-async fn find_or_make<S: Store>(store: &S, clock: &IndexClock) -> Result<Identity, OpenError> {
-    for _ in 0..OPEN_ATTEMPTS {
-        if let Some(identity) = find(store).await? {
-            return Ok(identity);
-        }
-        let ticket = clock.begin();
-        let id = WriteId { index: ticket.index(), gateway: fastrand::u32(..GATEWAYS) };
-        match store.commit(&first_commit(id)).await {
-            // Found on the next turn, whoever made it.
-            Ok(Committed::Applied { .. } | Committed::Refused { .. })
-            | Err(StoreError::Indeterminate(_)) => {}
-            Err(error) => return Err(OpenError::Store(error)),
-        }
-    }
-    Err(OpenError::Unsettled)
+/// A keyspace that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Founded {
+    /// Who this cluster is.
+    pub identity: Identity,
+    /// It was made just now.
+    pub is_new: bool,
 }
 
-/// Mints the ids and makes the root directory, at once and for ever.
-fn first_commit(id: WriteId) -> Commit {
-    let identity = Record::Identity {
-        schema: SCHEMA,
-        cluster_id: fastrand::u64(1..),
-        member_id: fastrand::u64(1..),
-    };
+/// What there is of a keyspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// All of it.
+    Whole(Identity),
+    /// What an interrupted deletion left.
+    HalfDeleted,
+    /// Nothing.
+    Nothing,
+}
+
+/// Sees what there is of the keyspace in this store. Changes nothing.
+pub async fn look<S: Store>(store: &S) -> Result<Presence, OpenError> {
+    if let Some(identity) = find(store).await? {
+        return Ok(Presence::Whole(identity));
+    }
+    let root = store.get(&Key::root(), Consistency::Strong).await.map_err(OpenError::Store)?;
+    Ok(if root.is_some() { Presence::HalfDeleted } else { Presence::Nothing })
+}
+
+/// Sees that the keyspace is there: makes it where there is none. Several may do so at once.
+pub async fn found<S: Store>(store: &S, clock: &IndexClock) -> Result<Founded, OpenError> {
+    let mut minted = None;
+    let mut has_root = false;
+    for _ in 0..OPEN_ATTEMPTS {
+        if let Some(identity) = find(store).await? {
+            return Ok(Founded { identity, is_new: minted == Some(identity) });
+        }
+        let identity = *minted.get_or_insert_with(mint);
+        has_root = match store.commit(&first_commit(passing_id(clock), identity)).await {
+            // Found on the next turn, whoever made it.
+            Ok(Committed::Applied { .. }) | Err(StoreError::Indeterminate(_)) => false,
+            Ok(Committed::Refused { found }) => found.iter().any(|(_, root)| root.is_some()),
+            Err(error) => return Err(OpenError::Store(error)),
+        };
+    }
+    // The two are made at once, and the identity is what a deletion begins with.
+    Err(if has_root { OpenError::HalfDeleted } else { OpenError::Unsettled })
+}
+
+/// The id of a write of somebody who has no slot.
+pub(super) fn passing_id(clock: &IndexClock) -> WriteId {
+    WriteId { index: clock.begin().index(), gateway: fastrand::u32(..GATEWAYS) }
+}
+
+fn mint() -> Identity {
+    Identity { cluster_id: fastrand::u64(1..), member_id: fastrand::u64(1..) }
+}
+
+pub(super) fn identity_record(identity: Identity) -> Record {
+    let Identity { cluster_id, member_id } = identity;
+    Record::Identity { schema: SCHEMA, cluster_id, member_id }
+}
+
+/// Keeps the ids and makes the root directory, at once and for ever.
+fn first_commit(id: WriteId, identity: Identity) -> Commit {
     let root = NodeOp {
         key: Key::root(),
         id,
@@ -186,7 +242,26 @@ fn first_commit(id: WriteId) -> Commit {
         mutation: Mutation::MakeDir { stamped: false, expiration: None },
         action: None,
     };
-    Commit { id, ops: vec![Op::Node(root), Op::AddRecord(identity)] }
+    Commit { id, ops: vec![Op::Node(root), Op::AddRecord(identity_record(identity))] }
+}
+
+/// Sees that nobody deleted the keyspace before it knew of this gateway: after the sign of life was
+/// left, it is still the same one ([`super::retire`]).
+pub(super) async fn see_it_stays<S: Store>(
+    store: &S,
+    clock: &IndexClock,
+    identity: Identity,
+    claim: &Claim,
+) -> Result<(), OpenError> {
+    if find(store).await? == Some(identity) {
+        return Ok(());
+    }
+    let sign = Record::Gateway { gateway: claim.gateway, seen: claim.sign };
+    let commit = Commit { id: passing_id(clock), ops: vec![Op::DropSameRecord(sign)] };
+    if store.commit(&commit).await.is_err() {
+        tracing::warn!("the sign of life stays behind; others will see that it grows old");
+    }
+    Err(OpenError::Deleted)
 }
 
 /// A gateway's place on its table.

@@ -44,6 +44,7 @@ impl<S: Store> Keyspace<S> {
     /// Beside other gateways it is therefore behind what the answer shows, by what their events
     /// take to come here.
     pub(super) async fn answer_read(&self, read: &Read, floor: EtcdIndex) -> Result<Answer, Error> {
+        self.refuse_gone()?;
         self.check_key(&read.key)?;
         let mut floor = floor;
         let mut attempts = if self.store.limits().is_remote { 1 } else { LOCAL_ATTEMPTS };

@@ -4,9 +4,11 @@
 mod accounts;
 mod costs;
 mod drains;
+mod empty;
 mod gather;
 mod outcomes;
 mod overload;
+mod retire;
 
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ mod workloads;
 const START_US: u64 = 1_790_000_000_000_000;
 const DRIFT_US: u64 = 300_000_000;
 /// How many store calls it takes to open a keyspace that exists.
-const OPENING_CALLS: u64 = 3;
+const OPENING_CALLS: u64 = 4;
 const TREE: Removal = Removal { dir: false, recursive: true };
 
 const CONFIG: Config = Config {

@@ -43,13 +43,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::drain::Drain;
-use super::neighbours::BEAT_INTERVAL;
-use super::open::{Claim, OpenError, claim_slot};
+use super::neighbours::{BEAT_INTERVAL, OwnSign};
+use super::open::{Claim, OpenError, claim_slot, see_it_stays};
 use super::{Keyspace, store_failed};
 use crate::clock::IndexClock;
 use crate::store::{Store, StoreError};
 use crate::units::Operation as Spent;
-use crate::v2::{Error, Record, RecordKind, UnixMs};
+use crate::v2::{Error, UnixMs};
 
 /// For how long a look is good.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -168,26 +168,27 @@ impl<S: Store> Keyspace<S> {
     /// Leaves a sign of life where the last one is old, and moves to another slot where this
     /// gateway's was taken over.
     async fn be_present(&self, now: Moment) -> Result<(), Error> {
-        let Some(gateway) = self.gateway.get() else { return Ok(()) };
-        if !self.store.limits().is_remote || self.waking.is_signed(now) {
+        if self.is_read_only() || !self.store.limits().is_remote || self.waking.is_signed(now) {
             return Ok(());
         }
-        Spent::Heartbeat.pays(self.sign_as(gateway)).await?;
+        Spent::Heartbeat.pays(self.sign_anew()).await?;
         self.signed_at(now);
         Ok(())
     }
 
-    async fn sign_as(&self, gateway: u32) -> Result<(), Error> {
-        let signs = self.store.records(RecordKind::Gateway).await;
-        let signs = signs.map_err(|error| store_failed(&error))?;
-        let is_own =
-            |sign: &Record| matches!(sign, Record::Gateway { gateway: of, .. } if *of == gateway);
-        if signs.iter().any(is_own) {
-            self.take_in_signs(signs);
+    async fn sign_anew(&self) -> Result<(), Error> {
+        self.refuse_gone()?;
+        if matches!(self.look_for_signs().await?, OwnSign::There) {
             return self.leave_sign().await;
         }
-        let Claim { gateway, sign, others } =
-            claim_slot(&*self.store, &self.clock).await.map_err(|error| no_slot(&error))?;
+        let claim = claim_slot(&*self.store, &self.clock).await.map_err(|error| no_slot(&error))?;
+        // A sign also goes with its keyspace.
+        if let Err(error) = see_it_stays(&*self.store, &self.clock, self.identity, &claim).await {
+            self.see_whether_gone().await?;
+            self.refuse_gone()?;
+            return Err(no_slot(&error));
+        }
+        let Claim { gateway, sign, others } = claim;
         tracing::info!(
             gateway,
             "this gateway stood still, and its slot was taken: it has another one"
@@ -205,6 +206,8 @@ fn no_slot(error: &OpenError) -> Error {
         OpenError::Schema(_)
         | OpenError::Missing
         | OpenError::Unsettled
+        | OpenError::HalfDeleted
+        | OpenError::Deleted
         | OpenError::NoRandomBytes => StoreError::Unavailable(error.to_string()),
     };
     store_failed(&error)

@@ -205,6 +205,7 @@ impl<S: Store> Keyspace<S> {
             return Err(Error::new(ErrorCode::InvalidField, cause));
         };
         self.check_key(&watch.key)?;
+        self.refuse_gone()?;
         self.refuse_beside_others()?;
         self.be_following().await?;
         if let Some(since) = watch.since {

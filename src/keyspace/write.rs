@@ -20,6 +20,7 @@ const EAGER_ATTEMPTS: u32 = 3;
 impl<S: Store> Keyspace<S> {
     /// Carries out a client's write. `floor` is the index that was settled before it.
     pub(super) async fn carry_out(&self, write: &Write, floor: EtcdIndex) -> Result<Answer, Error> {
+        self.refuse_gone()?;
         self.refuse_write()?;
         self.check_size(write)?;
         match self.run(write).await {

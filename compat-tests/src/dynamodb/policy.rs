@@ -207,6 +207,18 @@ fn needs(call: &Call, guarded: &str) -> Vec<Need> {
             };
             body["RequestItems"].as_object().into_iter().flatten().map(of_table).collect()
         }
+        "BatchWriteItem" => {
+            let of_table = |(table, requests): (&String, &Value)| {
+                let requests = requests.as_array().into_iter().flatten();
+                let of_item = |request: &Value| {
+                    partition(&request["DeleteRequest"]["Key"])
+                        .or_else(|| partition(&request["PutRequest"]["Item"]))
+                };
+                let keys = requests.filter_map(of_item).collect();
+                need("BatchWriteItem", &Value::from(table.as_str()), keys)
+            };
+            body["RequestItems"].as_object().into_iter().flatten().map(of_table).collect()
+        }
         "TransactWriteItems" => {
             let parts = body["TransactItems"].as_array().into_iter().flatten();
             let parts = parts.filter_map(Value::as_object).flat_map(Map::iter);

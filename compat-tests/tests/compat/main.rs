@@ -7,6 +7,7 @@
 //! the programs are is told by the variables that `compat_tests::server` names.
 //! This file selects; it holds no case. A target that cannot start fails its trials.
 
+mod administration;
 mod bodies;
 mod concurrency;
 mod context;
@@ -17,6 +18,7 @@ mod endpoints;
 mod expiry;
 mod gateways;
 mod indexes;
+mod keyspaces;
 mod lambda;
 mod lifecycle;
 mod limits;
@@ -104,6 +106,8 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("policies", policies::cases(target)));
     areas.push(("read_only", read_only::cases(target)));
+    areas.push(("administration", administration::cases(target)));
+    areas.push(("keyspaces", keyspaces::cases(target)));
     areas.push(("lambda", lambda::cases(target)));
     areas.push(("auth", scripts::auth()));
     areas

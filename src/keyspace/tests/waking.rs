@@ -213,6 +213,23 @@ async fn who_lost_its_slot_while_it_stood_still_writes_from_another_one() {
     assert_eq!(signs.len(), usize::try_from(WRITER_SLOTS).expect("few") - 1);
 }
 
+#[tokio::test]
+async fn one_whose_keyspace_was_deleted_while_it_stood_still_writes_nothing_more() {
+    let world = World::new();
+    let sleeper = remote(&world).await;
+    wake(&sleeper, Writes).await;
+    put(&sleeper, "/f", "1").await;
+    world.wall.advance_ms(400_000);
+    retire::delete(&world).await;
+    for _ in 0..2 {
+        let refused = sleeper.catch_up(Writes).await.expect_err("it is gone");
+        assert_eq!(refused.cause, b"the keyspace was deleted");
+    }
+    write(&sleeper, "/f", Operation::Set(file("2"))).await.expect_err("it is gone");
+    let signs = world.store.records(RecordKind::Gateway).await.expect("records");
+    assert_eq!(signs, []);
+}
+
 /// The clock of the machine stood still with it, or was set back: the other one tells.
 #[tokio::test]
 async fn time_passes_by_either_clock() {

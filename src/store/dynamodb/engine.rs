@@ -31,6 +31,8 @@ use super::{DynamoDbConfig, DynamoDbStore};
 /// What becomes of one call instead of its reaching the engine and coming back.
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
+    /// It goes well.
+    None,
     /// A reply that the engine did not give.
     Reply(u16, String),
     /// The call arrives and its reply is lost.
@@ -156,7 +158,7 @@ impl HttpConnector for Engine {
         let reported = Arc::clone(&self.reported);
         HttpConnectorFuture::new(async move {
             let io = |kind| Err(ConnectorError::io(io::Error::from(kind).into()));
-            let arrives = matches!(fault, None | Some(Fault::LoseReply));
+            let arrives = matches!(fault, None | Some(Fault::None | Fault::LoseReply));
             let reply = if arrives {
                 let work = tokio::task::spawn_blocking(move || run(&database, &operation, &body));
                 let reply = work.await.expect("the engine does not panic");
@@ -166,7 +168,7 @@ impl HttpConnector for Engine {
                 (0, String::new())
             };
             match fault {
-                None => Ok(response(reply)),
+                None | Some(Fault::None) => Ok(response(reply)),
                 Some(Fault::Reply(status, body)) => Ok(response((status, body))),
                 Some(Fault::LoseReply | Fault::Cut) => io(io::ErrorKind::ConnectionReset),
                 Some(Fault::Refuse) => io(io::ErrorKind::ConnectionRefused),
@@ -214,6 +216,13 @@ fn run(database: &Database, operation: &str, body: &str) -> (u16, String) {
         "UpdateItem" => run!(update_item),
         "DeleteItem" => run!(delete_item),
         "TransactWriteItems" => run!(transact_write_items),
+        "Scan" => run!(scan),
+        "BatchWriteItem" => run!(batch_write_item),
+        "DeleteTable" => run!(delete_table),
+        // It has no backups, and says so.
+        "DescribeContinuousBackups" => {
+            return (400, r#"{"__type":"UnknownOperationException"}"#.to_owned());
+        }
         "DescribeStream" => run!(describe_stream),
         "GetShardIterator" => run!(get_shard_iterator),
         "GetRecords" => run!(get_records),

@@ -67,6 +67,22 @@ impl Layout {
         (fits && keyspace.bytes().all(plain)).then(|| Layout { keyspace: keyspace.to_owned() })
     }
 
+    /// The places of the keyspace that a partition belongs to, if it belongs to one. Names have no
+    /// slash, so that of one keyspace is never the beginning of another one's partitions.
+    pub(super) fn owner(partition: &str) -> Option<Layout> {
+        partition.split_once('/').and_then(|(keyspace, _)| Layout::new(keyspace))
+    }
+
+    /// The keyspace's name.
+    pub(super) fn keyspace(&self) -> &str {
+        &self.keyspace
+    }
+
+    /// What the partition keys of this keyspace, and of no other, begin with.
+    pub(super) fn partitions(&self) -> String {
+        self.below("/")
+    }
+
     /// The primary key of a node's item.
     pub(super) fn of(&self, key: &Key) -> Place {
         let path = key.escaped();

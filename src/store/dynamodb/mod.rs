@@ -2,7 +2,7 @@
 //!
 //! The AWS SDK lives below here and nowhere else. What is where in the table is drawn at
 //! [`layout::Layout`], how a commit is carried out at [`commit`], what the table itself must be
-//! like at [`table`]. Nothing here knows a rule of v2: conditions and mutations are compiled from
+//! like at [`table`], and what is done to a table as a whole at [`whole_table`]. Nothing here knows a rule of v2: conditions and mutations are compiled from
 //! values ([`expression`]). Invariant: each commit is one call, which DynamoDB decides.
 
 mod calls;
@@ -10,6 +10,7 @@ mod client;
 mod commit;
 #[cfg(test)]
 mod engine;
+mod erase;
 mod error;
 mod expression;
 mod item;
@@ -21,6 +22,7 @@ mod streams;
 mod table;
 #[cfg(test)]
 mod tests;
+mod whole_table;
 mod write;
 
 use std::error::Error;
@@ -32,7 +34,10 @@ use aws_sdk_dynamodb::Client;
 pub use calls::Timing;
 pub use meter::{Consumed, Meter, Outcome};
 pub use streams::StreamFeed;
-pub use table::TableError;
+pub use table::{TableError, TableMade};
+pub use whole_table::{
+    Billing, Held, Recovery, Survey, SurveyCursor, Surveyed, TableReport, WholeTable,
+};
 
 use crate::store::{Committed, Consistency, Level, Limits, Page, Store, StoreError};
 use crate::v2::{Commit, Item, Key, Record, RecordKind};
@@ -129,7 +134,7 @@ impl DynamoDbStore {
         let layout = Layout::new(&config.keyspace);
         let layout = layout.ok_or_else(|| OpenError::Keyspace(config.keyspace.clone()))?;
         let table = table::Table::new(&client, &config.table, config.timing);
-        if config.create_table { table.create().await } else { table.verify().await }
+        if config.create_table { table.create().await.map(|_| ()) } else { table.verify().await }
             .map_err(OpenError::Table)?;
         let table = Arc::new(config.table.clone());
         let (timing, lines) = (config.timing, Lines::new(config.timing));

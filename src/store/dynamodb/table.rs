@@ -1,4 +1,4 @@
-//! The table itself: what it must be like, how it is created, how it is verified.
+//! The table itself: what it must be like, how it is created, verified and deleted.
 //!
 //! ```text
 //! keys      pk (S, partition), sk (S, sort); no local secondary index, ever
@@ -8,7 +8,8 @@
 //! ```
 //!
 //! What is in it is drawn at [`super::layout::Layout`]. Invariant: nothing that exists is ever
-//! changed but by switching on what is off; a table that differs otherwise is refused.
+//! changed but by switching on what is off; a table that differs otherwise is refused, and one
+//! with other keys is not deleted either.
 
 use std::error::Error;
 use std::fmt;
@@ -56,13 +57,26 @@ pub enum TableError {
         /// Why.
         why: String,
     },
+    /// It is somebody else's, and so not to be deleted.
+    Foreign {
+        /// Its name.
+        table: String,
+        /// By what that is seen, in words.
+        differences: Vec<String>,
+    },
+    /// Its deletion protection is on.
+    Protected(String),
 }
 
 impl fmt::Display for TableError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TableError::Missing(table) => {
-                write!(f, "there is no table {table:?}; --create-table creates it")
+                write!(
+                    f,
+                    "there is no table {table:?}; `etcdynamo table create` creates it, and so does \
+                     a start with --create-table"
+                )
             }
             TableError::Different { table, differences } => {
                 write!(f, "the table {table:?} cannot be used: {}", differences.join("; "))
@@ -70,11 +84,38 @@ impl fmt::Display for TableError {
             TableError::Unavailable { table, why } => {
                 write!(f, "the table {table:?} is not available: {why}")
             }
+            TableError::Foreign { table, differences } => {
+                write!(
+                    f,
+                    "the table {table:?} is not etcdynamo's and is left alone: {}",
+                    differences.join("; ")
+                )
+            }
+            TableError::Protected(table) => {
+                write!(
+                    f,
+                    "the table {table:?} is protected against deletion, and is left alone: switch \
+                     its deletion protection off first"
+                )
+            }
         }
     }
 }
 
 impl Error for TableError {}
+
+const SWITCHES: &str = "`etcdynamo table create` or --create-table switches it on";
+
+/// What became of a table that was to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TableMade {
+    /// It was there as it must be.
+    WasThere,
+    /// It was there; what it lacked was switched on.
+    SwitchedOn,
+    /// It was made, by this call or by another one at the same time.
+    Made,
+}
 
 /// A way in which a table is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +132,10 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Difference::NoTtl => {
-                write!(f, "TTL on the attribute {PURGE:?} is off (--create-table switches it on)")
+                write!(f, "TTL on the attribute {PURGE:?} is off ({SWITCHES})")
             }
             Difference::NoStream => {
-                write!(f, "the stream NEW_AND_OLD_IMAGES is off (--create-table switches it on)")
+                write!(f, "the stream NEW_AND_OLD_IMAGES is off ({SWITCHES})")
             }
             Difference::Other(what) => f.write_str(what),
         }
@@ -115,7 +156,7 @@ enum Look {
 enum Step {
     Done,
     /// This was done. Look soon whether it shows.
-    Again(&'static str),
+    Again(TableMade),
     /// Look again after a while.
     Later(Failure),
 }
@@ -135,18 +176,19 @@ impl<'a> Table<'a> {
     }
 
     /// Sees that there is a table as it must be. Several may do so at once.
-    pub(super) async fn create(&self) -> Result<(), TableError> {
+    pub(super) async fn create(&self) -> Result<TableMade, TableError> {
         self.settle(true).await
     }
 
     /// Sees whether the table is as it must be. Changes nothing.
     pub(super) async fn verify(&self) -> Result<(), TableError> {
-        self.settle(false).await
+        self.settle(false).await.map(|_| ())
     }
 
     /// Looks, does the next thing that is to be done, and looks again, until nothing is. What
     /// another does meanwhile only makes less to do, so its errors are no reason to give up.
-    async fn settle(&self, create: bool) -> Result<(), TableError> {
+    async fn settle(&self, create: bool) -> Result<TableMade, TableError> {
+        let mut made = TableMade::WasThere;
         let deadline = Instant::now() + PATIENCE;
         let mut blind_until = Instant::now() + BLIND;
         let mut waits_for = String::new();
@@ -156,8 +198,11 @@ impl<'a> Table<'a> {
                 blind_until = Instant::now() + BLIND;
             }
             let (why, pause) = match self.step(look, create).await? {
-                Step::Done => return Ok(()),
-                Step::Again(what) => (what.to_owned(), SHORT_PAUSE),
+                Step::Done => return Ok(made),
+                Step::Again(done) => {
+                    made = made.max(done);
+                    ("what was changed does not show yet".to_owned(), SHORT_PAUSE)
+                }
                 Step::Later(Failure { fate: Fate::Lasting, why }) => {
                     return Err(self.unavailable(why));
                 }
@@ -183,9 +228,9 @@ impl<'a> Table<'a> {
                     let differences = differences.iter().map(ToString::to_string).collect();
                     return Err(TableError::Different { table: self.name.to_owned(), differences });
                 }
-                self.switch_on(&differences).await.map(|()| "TTL and stream are switched on")
+                self.switch_on(&differences).await.map(|()| TableMade::SwitchedOn)
             }
-            Ok(Look::Missing) if create => self.create_now().await.map(|()| "it is created"),
+            Ok(Look::Missing) if create => self.create_now().await.map(|()| TableMade::Made),
             Ok(Look::Missing) => return Err(TableError::Missing(self.name.to_owned())),
             Ok(Look::Settling(status)) => Err(Failure::new(
                 Fate::Passing(Obstacle::Conflict),
@@ -197,29 +242,38 @@ impl<'a> Table<'a> {
     }
 
     async fn look(&self) -> Result<Look, Failure> {
+        let Some(description) = self.describe().await? else { return Ok(Look::Missing) };
+        if !is_settled(&description) {
+            return Ok(Look::Settling(status(&description).to_owned()));
+        }
+        let ttl = self.describe_ttl().await?;
+        Ok(Look::Ready(differences(&description, ttl.as_ref())))
+    }
+
+    /// What DynamoDB tells of it; none: there is none of this name.
+    pub(super) async fn describe(&self) -> Result<Option<TableDescription>, Failure> {
         let request = self.client.describe_table().table_name(self.name);
-        let description = match attempt(self.attempt, None, request.send()).await {
-            Ok(output) => output.table.unwrap_or_else(|| TableDescription::builder().build()),
+        match attempt(self.attempt, None, request.send()).await {
+            Ok(output) => {
+                let empty = || TableDescription::builder().build();
+                Ok(Some(output.table.unwrap_or_else(empty)))
+            }
             Err(Trouble::Sdk(error))
                 if error
                     .as_service_error()
                     .is_some_and(|e| e.is_resource_not_found_exception()) =>
             {
-                return Ok(Look::Missing);
+                Ok(None)
             }
-            Err(trouble) => return Err(Failure::from(&trouble)),
-        };
-        match description.table_status() {
-            Some(TableStatus::Active | TableStatus::Updating) => (),
-            status => {
-                let status = status.map_or("not known", TableStatus::as_str);
-                return Ok(Look::Settling(status.to_owned()));
-            }
+            Err(trouble) => Err(Failure::from(&trouble)),
         }
+    }
+
+    /// What DynamoDB tells of its TTL.
+    pub(super) async fn describe_ttl(&self) -> Result<Option<TimeToLiveDescription>, Failure> {
         let request = self.client.describe_time_to_live().table_name(self.name);
-        let ttl =
-            attempt(self.attempt, None, request.send()).await.map_err(|e| Failure::from(&e))?;
-        Ok(Look::Ready(differences(&description, ttl.time_to_live_description())))
+        let ttl = attempt(self.attempt, None, request.send()).await;
+        ttl.map(|ttl| ttl.time_to_live_description).map_err(|e| Failure::from(&e))
     }
 
     async fn create_now(&self) -> Result<(), Failure> {
@@ -260,7 +314,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    fn unavailable(&self, why: String) -> TableError {
+    pub(super) fn unavailable(&self, why: String) -> TableError {
         TableError::Unavailable { table: self.name.to_owned(), why }
     }
 }
@@ -278,10 +332,45 @@ where
     result.map(|_| ()).map_err(|trouble| Failure::from(&trouble))
 }
 
+pub(super) fn status(table: &TableDescription) -> &str {
+    table.table_status().map_or("not known", TableStatus::as_str)
+}
+
+/// Whether it can be used as it is, and told what it is like.
+pub(super) fn is_settled(table: &TableDescription) -> bool {
+    matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating))
+}
+
+/// Each way in which this table is not as it must be, in words.
+pub(super) fn all_differences(
+    table: &TableDescription,
+    ttl: Option<&TimeToLiveDescription>,
+) -> Vec<String> {
+    differences(table, ttl).iter().map(ToString::to_string).collect()
+}
+
 /// Each way in which this table is not as it must be.
 fn differences(table: &TableDescription, ttl: Option<&TimeToLiveDescription>) -> Vec<Difference> {
-    let mut found = Vec::new();
+    let mut found: Vec<Difference> =
+        key_differences(table).into_iter().map(Difference::Other).collect();
     let mut other = |what: String| found.push(Difference::Other(what));
+    if !table.local_secondary_indexes().is_empty() {
+        other("it has a local secondary index, which keeps DynamoDB from splitting it".to_owned());
+    }
+    let stream = table.stream_specification().filter(|stream| stream.stream_enabled());
+    match stream.and_then(StreamSpecification::stream_view_type) {
+        Some(StreamViewType::NewAndOldImages) => (),
+        Some(view) => other(format!("its stream is {}, not NEW_AND_OLD_IMAGES", view.as_str())),
+        None => found.push(Difference::NoStream),
+    }
+    found.extend(ttl_difference(ttl));
+    found
+}
+
+/// Each way in which the keys of this table are not those of etcdynamo's tables, in words.
+pub(super) fn key_differences(table: &TableDescription) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut other = |what: String| found.push(what);
     for (name, kind) in [(PARTITION, KeyType::Hash), (SORT, KeyType::Range)] {
         let key = table.key_schema().iter().find(|key| *key.key_type() == kind);
         match key.map(KeySchemaElement::attribute_name) {
@@ -295,16 +384,6 @@ fn differences(table: &TableDescription, ttl: Option<&TimeToLiveDescription>) ->
             other(format!("the type of {name:?} is {}, not S", kind.as_str()));
         }
     }
-    if !table.local_secondary_indexes().is_empty() {
-        other("it has a local secondary index, which keeps DynamoDB from splitting it".to_owned());
-    }
-    let stream = table.stream_specification().filter(|stream| stream.stream_enabled());
-    match stream.and_then(StreamSpecification::stream_view_type) {
-        Some(StreamViewType::NewAndOldImages) => (),
-        Some(view) => other(format!("its stream is {}, not NEW_AND_OLD_IMAGES", view.as_str())),
-        None => found.push(Difference::NoStream),
-    }
-    found.extend(ttl_difference(ttl));
     found
 }
 

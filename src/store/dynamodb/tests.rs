@@ -2,10 +2,12 @@
 
 mod contract;
 mod costs;
+mod erase;
 mod faults;
 mod model;
 mod pages;
 mod table;
+mod whole_table;
 
 use super::engine::Engine;
 use super::meter::Meter;

@@ -158,3 +158,21 @@ fn a_star_stands_for_anything() {
         assert_eq!(is_like(text, pattern), fits, "{text} {pattern}");
     }
 }
+
+#[test]
+fn a_batch_of_writes_needs_its_table_and_the_keys_of_all_its_items() {
+    let delete = |partition: &str| json!({ "DeleteRequest": { "Key": item(partition) } });
+    let put = |partition: &str| json!({ "PutRequest": { "Item": item(partition) } });
+    let batch = |table: &str, requests: &[Value]| {
+        call("BatchWriteItem", &json!({ "RequestItems": { table: requests } }))
+    };
+    let own = batch(TABLE, &[delete("mine/"), put("mine/a")]);
+    assert!(guard(&["administrate"]).allows(&own));
+    assert!(!guard(&["administrate"]).allows(&batch("another", &[delete("mine/")])));
+    assert!(!guard(&["serve"]).allows(&own), "no server sends one");
+    let mut guard = guard(&["administrate"]);
+    assert!(guard.allows(&batch(TABLE, &[delete("mine/"), put("other/a")])));
+    let needs = needs(&batch(TABLE, &[delete("mine/"), put("other/a")]), TABLE);
+    let [need] = needs.as_slice() else { panic!("{needs:?}") };
+    assert_eq!(need.leading_keys, ["mine/", "other/a"]);
+}

@@ -42,9 +42,9 @@ async fn a_table_is_created_once_and_then_fits() {
     let client = engine.client().table;
     let (one, other) = (table(&client), table(&client));
     let (one, other) = tokio::join!(one.create(), other.create());
-    one.unwrap();
-    other.unwrap();
+    assert!(one.unwrap().max(other.unwrap()) == TableMade::Made);
     table(&client).verify().await.unwrap();
+    assert_eq!(table(&client).create().await.unwrap(), TableMade::WasThere);
     let keep = DynamoDbConfig { create_table: false, ..config() };
     DynamoDbStore::open_with(engine.client(), &keep, Meter::none()).await.unwrap();
 }
@@ -58,7 +58,7 @@ async fn what_is_off_is_named_and_switched_on_only_when_asked() {
     let TableError::Different { differences, .. } = &error else { panic!("{error}") };
     assert_eq!(differences.len(), 2, "{error}");
     assert!(error.to_string().contains("TTL") && error.to_string().contains("stream"), "{error}");
-    table(&client).create().await.unwrap();
+    assert_eq!(table(&client).create().await.unwrap(), TableMade::SwitchedOn);
     table(&client).verify().await.unwrap();
 }
 
