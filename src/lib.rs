@@ -51,6 +51,7 @@ pub mod commands;
 pub mod config;
 pub mod keyspace;
 pub mod metrics;
+pub mod migrate;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -1,0 +1,12 @@
+//! Moving trees: out of a server into a file, from one server into another, and whether two are
+//! equal. A server here is any that speaks etcd v2.
+//!
+//! Not here: flags and what is printed ([`crate::commands`]). Invariant: nothing holds a whole tree
+//! in memory, and a tree that was not read to its end is an error, never a short tree.
+
+pub mod dump;
+mod node;
+mod order;
+
+pub use node::{Content, Node};
+pub use order::Scope;
