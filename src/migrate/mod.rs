@@ -5,8 +5,11 @@
 //! in memory, and a tree that was not read to its end is an error, never a short tree.
 
 pub mod dump;
+mod listing;
 mod node;
 mod order;
+pub mod snapshot;
 
 pub use node::{Content, Node};
 pub use order::Scope;
+pub use snapshot::{Snapshot, TreeError};

@@ -33,7 +33,7 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
 pub struct Scope {
     /// The directory or file, with all below it that is not hidden.
     pub prefix: String,
-    /// Hidden nodes to take along, each with what is below it: no listing shows them.
+    /// Hidden nodes to take along, each with what is below it: no listing shows them. Sorted.
     pub hidden: Vec<String>,
 }
 
@@ -59,8 +59,8 @@ impl Scope {
             }
         }
         let mut sorted = hidden.clone();
-        // A hidden node before those that are hidden below it.
-        sorted.sort();
+        // By their names, and one before those that are hidden below it.
+        sorted.sort_by(|a, b| a.split('/').cmp(b.split('/')));
         sorted.dedup();
         if sorted.len() < hidden.len() {
             return Err("a hidden node is named twice".to_owned());
@@ -77,7 +77,7 @@ impl Scope {
     }
 
     fn is_root(&self, key: &str) -> bool {
-        key == self.prefix || self.hidden.binary_search_by(|hidden| (**hidden).cmp(key)).is_ok()
+        key == self.prefix || self.hidden.iter().any(|hidden| hidden == key)
     }
 
     fn holds(&self, key: &str) -> bool {
