@@ -4,12 +4,15 @@
 //! Not here: flags and what is printed ([`crate::commands`]). Invariant: nothing holds a whole tree
 //! in memory, and a tree that was not read to its end is an error, never a short tree.
 
+pub mod compare;
 pub mod dump;
 mod listing;
 mod node;
 mod order;
 pub mod snapshot;
+mod tree;
 
 pub use node::{Content, Node};
 pub use order::Scope;
 pub use snapshot::{Snapshot, TreeError};
+pub use tree::{Tree, Unread};

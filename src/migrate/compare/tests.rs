@@ -1,0 +1,172 @@
+//! Tables of trees and what differs.
+
+use std::io::{BufRead, Cursor};
+
+use super::*;
+use crate::migrate::Scope;
+use crate::migrate::dump::{Header, Reader, Writer};
+
+/// 2026-11-22T12:00:00Z.
+struct Noon;
+
+impl Clock for Noon {
+    fn now_us(&self) -> u64 {
+        1_795_348_800_000_000
+    }
+}
+
+fn file(key: &str, value: &str, created: u64) -> Node {
+    let content = Content::File(value.to_owned());
+    Node { key: key.to_owned(), content, created, modified: created, expiration: None }
+}
+
+fn dir(key: &str, created: u64) -> Node {
+    Node { content: Content::Dir, ..file(key, "", created) }
+}
+
+/// The same, to expire at this time of that day.
+fn until(time: &str, node: Node) -> Node {
+    let at = format!("2026-11-22T{time}Z").parse().expect("a time");
+    Node { expiration: Some(at), ..node }
+}
+
+fn header() -> Header {
+    Header {
+        source: String::new(),
+        server_version: None,
+        scope: Scope::new("/".to_owned(), vec!["/_h/x".to_owned()]).expect("a scope"),
+        index: 1,
+        time: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn tree(nodes: &[Node]) -> Tree<'static> {
+    let mut writer = Writer::begin(Vec::new(), &header()).expect("begun");
+    nodes.iter().for_each(|node| writer.node(node).expect("written"));
+    let dump: Box<dyn BufRead + Send> = Box::new(Cursor::new(writer.finish().expect("written")));
+    Tree::Dump(Box::new(Reader::begin(dump).expect("begun")))
+}
+
+async fn compared_at_most(most: usize, from: &[Node], to: &[Node]) -> Comparison {
+    let comparing = Comparing { most, clock: &Noon };
+    let compared = comparing.compare(&mut tree(from), &mut tree(to), |_| ()).await;
+    compared.expect("both are whole")
+}
+
+async fn compared(from: &[Node], to: &[Node]) -> Vec<String> {
+    let found = compared_at_most(100, from, to).await;
+    assert_eq!(found.differences(), found.first.len() as u64, "{found:?}");
+    assert_eq!((found.from, found.to), (from.len() as u64, to.len() as u64));
+    found.first.iter().map(Difference::to_string).collect()
+}
+
+#[tokio::test]
+async fn equal_trees_are_equal_whatever_their_indexes() {
+    let from = [file("/_h/x", "0", 9), file("/a/b", "1", 4), dir("/a", 3), file("/b", "2", 7)];
+    let to = [file("/_h/x", "0", 1), file("/a/b", "1", 400), dir("/a", 20), file("/b", "2", 30)];
+    assert_eq!(compared(&from, &to).await, [""; 0]);
+    assert_eq!(compared(&[], &[]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn every_kind_of_difference_is_told_without_values() {
+    let from = [
+        file("/a/b", "SECRET", 4),
+        file("/a/gone", "", 6),
+        dir("/a", 3),
+        file("/kind", "", 8),
+        until("13:00:00", file("/never", "", 10)),
+        until("13:00:00", file("/other", "", 11)),
+        until("13:00:00", file("/same", "", 12)),
+        file("/sometime", "", 13),
+    ];
+    let to = [
+        file("/a/b", "OTHER SECRET", 4),
+        dir("/a", 3),
+        file("/extra\u{1b}", "", 7),
+        file("/kind/f", "", 8),
+        dir("/kind", 8),
+        file("/never", "", 10),
+        until("13:00:02.001", file("/other", "", 11)),
+        until("12:59:58", file("/same", "", 12)),
+        until("13:00:00.25", file("/sometime", "", 13)),
+    ];
+    let expected = [
+        "/a/b: the values differ",
+        "/a/gone: missing",
+        "/extra\\u{1b}: only there",
+        "/kind/f: only there",
+        "/kind: a file here and a directory there, or the other way round",
+        "/never: expires 2026-11-22T13:00:00Z here, never there",
+        "/other: expires 2026-11-22T13:00:00Z here, 2026-11-22T13:00:02.001Z there",
+        "/sometime: expires never here, 2026-11-22T13:00:00.25Z there",
+    ];
+    assert_eq!(compared(&from, &to).await, expected);
+    let found = compared_at_most(2, &from, &to).await;
+    assert_eq!((found.differences(), found.first.len()), (8, 2));
+    assert_eq!(
+        found.summary(),
+        "1 missing, 2 only there, 1 of another kind, 1 with another value, 3 with another expiration"
+    );
+}
+
+#[tokio::test]
+async fn the_order_of_creation_counts_within_a_directory() {
+    let from = [file("/q/a", "", 3), file("/q/b", "", 4), file("/q/c", "", 5), dir("/q", 2)];
+    let same = [file("/q/a", "", 30), file("/q/b", "", 31), file("/q/c", "", 99), dir("/q", 98)];
+    assert_eq!(compared(&from, &same).await, [""; 0]);
+    let other = [file("/q/a", "", 3), file("/q/b", "", 5), file("/q/c", "", 4), dir("/q", 2)];
+    assert_eq!(
+        compared(&from, &other).await,
+        ["/q: its nodes with createdIndex 4 and 5 were created in the other order"]
+    );
+    // One that is gone has no order, and one index of two nodes says nothing of theirs.
+    let fewer = [file("/q/c", "", 1), dir("/q", 2)];
+    assert_eq!(compared(&from, &fewer).await, ["/q/a: missing", "/q/b: missing"]);
+    let at_once = [file("/q/a", "", 3), file("/q/b", "", 3), file("/q/c", "", 3), dir("/q", 3)];
+    assert_eq!(compared(&from, &at_once).await, [""; 0]);
+    assert_eq!(compared(&at_once, &other).await, [""; 0]);
+    // Nodes of two directories have none either, but the directories do.
+    let from = [file("/a/f", "", 1), dir("/a", 2), file("/b/f", "", 3), dir("/b", 4)];
+    let to = [file("/a/f", "", 3), dir("/a", 4), file("/b/f", "", 1), dir("/b", 2)];
+    assert_eq!(
+        compared(&from, &to).await,
+        ["/: its nodes with createdIndex 2 and 4 were created in the other order"]
+    );
+}
+
+#[tokio::test]
+async fn what_expired_meanwhile_is_no_difference() {
+    let gone = [
+        file("/d/e/f", "", 3),
+        dir("/d/e", 3),
+        until("11:00:00", file("/d/g", "", 3)),
+        until("11:59:59", dir("/d", 2)),
+        until("12:00:02", file("/soon", "", 4)),
+    ];
+    for (from, to) in [(&gone[..], &[][..]), (&[][..], &gone[..])] {
+        let found = compared_at_most(1, from, to).await;
+        assert_eq!((found.differences(), found.expired), (0, 5), "{found:?}");
+        assert_eq!(found.first, []);
+    }
+    let later = [file("/d/f", "", 3), until("12:00:02.001", dir("/d", 2))];
+    assert_eq!(compared(&later, &[]).await, ["/d/f: missing", "/d: missing"]);
+    // Only what is below it went with it.
+    let from = [file("/a", "", 1), file("/d/f", "", 3), until("11:00:00", dir("/d", 2))];
+    let found = compared_at_most(9, &from, &[file("/b", "", 1)]).await;
+    assert_eq!((found.missing, found.extra, found.expired), (1, 1, 2));
+    assert_eq!(found.first.len(), 2);
+}
+
+#[tokio::test]
+async fn a_tree_that_is_not_whole_is_no_result() {
+    let mut writer = Writer::begin(Vec::new(), &header()).expect("begun");
+    writer.node(&file("/a", "1", 1)).expect("written");
+    let mut dump = writer.finish().expect("written");
+    dump.truncate(dump.len() - 10);
+    let dump: Box<dyn BufRead + Send> = Box::new(Cursor::new(dump));
+    let mut cut = Tree::Dump(Box::new(Reader::begin(dump).expect("begun")));
+    let comparing = Comparing { most: 9, clock: &Noon };
+    let error = comparing.compare(&mut tree(&[file("/a", "1", 1)]), &mut cut, |_| ()).await;
+    assert!(error.is_err_and(|error| error.to_string().ends_with("it is truncated")));
+}
