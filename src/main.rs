@@ -18,6 +18,9 @@ async fn main() -> ExitCode {
     match Asked::from_args(env::args_os()) {
         Ok(Asked::Serve(config)) => serve(*config).await,
         Ok(Asked::HealthCheck(check)) => tell(commands::healthcheck::run(&check).await),
+        Ok(Asked::Export(export)) => end(commands::export::run(&export).await),
+        Ok(Asked::Verify(verify)) => end(commands::verify::run(&verify).await),
+        Ok(Asked::Info(info)) => tell(commands::info::run(&info).await),
         Err(instead) => explain(&instead),
     }
 }
@@ -42,6 +45,11 @@ fn tell<E: std::error::Error>(result: Result<String, E>) -> ExitCode {
         }
         Err(error) => fail(&error),
     }
+}
+
+/// How a command went that said all that it had to say.
+fn end<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
 /// Help where it was asked for, mistakes where they were made.

@@ -63,11 +63,7 @@ impl ClientFlags {
 }
 
 /// Reads the URLs of a cluster.
-pub(super) fn endpoints(
-    text: &str,
-    flag: &str,
-    mistakes: &mut Mistakes,
-) -> Option<Endpoints> {
+pub(super) fn endpoints(text: &str, flag: &str, mistakes: &mut Mistakes) -> Option<Endpoints> {
     Endpoints::parse(text).map_err(|problem| mistakes.add(flag, problem)).ok()
 }
 

@@ -8,7 +8,11 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use super::health::HealthFlags;
-use super::{Config, EXIT_USAGE, Flags, HealthCheck, Mistakes, NoConfig};
+use super::migrate::{ExportFlags, InfoFlags, VerifyFlags};
+use super::{
+    Config, EXIT_USAGE, ExportConfig, Flags, HealthCheck, InfoConfig, Mistakes, NoConfig,
+    VerifyConfig,
+};
 
 /// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
 #[derive(Debug, Parser)]
@@ -25,6 +29,13 @@ pub(super) struct CommandLine {
 enum Command {
     /// Ask the server on this machine whether it lives; exit with 0 if it does, else with 1
     Healthcheck(HealthFlags),
+    /// Write a server's tree into a file
+    Export(Box<ExportFlags>),
+    /// Compare two trees, of servers or in files of `export`; exit with 0 if they are equal, else
+    /// with 1
+    Verify(Box<VerifyFlags>),
+    /// Tell what a server is and what it holds
+    Info(Box<InfoFlags>),
 }
 
 /// What is asked for.
@@ -34,6 +45,12 @@ pub enum Asked {
     Serve(Box<Config>),
     /// To ask a server on this machine whether it lives.
     HealthCheck(HealthCheck),
+    /// To write a tree into a file.
+    Export(Box<ExportConfig>),
+    /// To compare two trees.
+    Verify(Box<VerifyConfig>),
+    /// To tell what a server holds.
+    Info(Box<InfoConfig>),
 }
 
 impl Asked {
@@ -46,6 +63,9 @@ impl Asked {
         let asked = match line.command {
             None => line.flags.meaning().map(|config| Asked::Serve(Box::new(config))),
             Some(Command::Healthcheck(flags)) => flags.meaning().map(Asked::HealthCheck),
+            Some(Command::Export(flags)) => flags.meaning().map(Box::new).map(Asked::Export),
+            Some(Command::Verify(flags)) => flags.meaning().map(Box::new).map(Asked::Verify),
+            Some(Command::Info(flags)) => flags.meaning().map(Box::new).map(Asked::Info),
         };
         asked.map_err(|mistakes: Mistakes| NoConfig {
             text: mistakes.to_string(),

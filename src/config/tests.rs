@@ -5,10 +5,8 @@ use std::ffi::OsString;
 use super::*;
 
 fn config(args: &[&str]) -> Result<Config, NoConfig> {
-    match asked(args)? {
-        Asked::Serve(config) => Ok(*config),
-        Asked::HealthCheck(check) => panic!("{args:?} are asked for {check:?}"),
-    }
+    let Asked::Serve(config) = asked(args)? else { panic!("{args:?} ask for a command") };
+    Ok(*config)
 }
 
 fn asked(args: &[&str]) -> Result<Asked, NoConfig> {

@@ -6,6 +6,8 @@
 
 pub mod compare;
 pub mod dump;
+pub mod export;
+pub mod info;
 mod listing;
 mod node;
 mod order;
@@ -15,4 +17,4 @@ mod tree;
 pub use node::{Content, Node};
 pub use order::Scope;
 pub use snapshot::{Snapshot, TreeError};
-pub use tree::{Tree, Unread};
+pub use tree::{DumpReader, Tree, Unread};

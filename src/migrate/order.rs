@@ -9,6 +9,7 @@
 //! each in a directory that is there, unless it is a root of what was asked for.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use super::node::{Node, is_below, is_clean, is_hidden_below, parent};
 
@@ -68,12 +69,9 @@ impl Scope {
         Ok(Scope { prefix, hidden: sorted })
     }
 
-    /// The hidden nodes that are named, if there are any, in words.
-    pub(super) fn describe(&self) -> String {
-        match self.hidden.as_slice() {
-            [] => self.prefix.clone(),
-            hidden => format!("{} with {}", self.prefix, hidden.join(", ")),
-        }
+    /// All but what is hidden.
+    pub fn everything() -> Scope {
+        Scope { prefix: "/".to_owned(), hidden: Vec::new() }
     }
 
     fn is_root(&self, key: &str) -> bool {
@@ -85,6 +83,17 @@ impl Scope {
         is_in(&self.prefix)
             && (!is_hidden_below(key, &self.prefix)
                 || self.hidden.iter().any(|root| is_in(root) && !is_hidden_below(key, root)))
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.prefix.escape_debug())?;
+        for (at, key) in self.hidden.iter().enumerate() {
+            let before = if at == 0 { " with " } else { ", " };
+            write!(f, "{before}{}", key.escape_debug())?;
+        }
+        Ok(())
     }
 }
 
@@ -113,7 +122,7 @@ impl Check {
             return Err(format!("{key:?} is no key of a node"));
         }
         if !self.scope.holds(key) {
-            return Err(format!("{key:?} is no part of {}", self.scope.describe()));
+            return Err(format!("{key:?} is no part of {}", self.scope));
         }
         let needs_parent = !self.scope.is_root(key) && parent(key) != "/";
         let Some(last) = &mut self.last else {

@@ -8,12 +8,16 @@ use std::io::BufRead;
 use super::dump::Reader;
 use super::{Node, Snapshot};
 
+/// A dump that is read from anywhere.
+pub type DumpReader = Reader<Box<dyn BufRead + Send>>;
+
 /// A tree to read.
 pub enum Tree<'c> {
     /// A server's.
     Server(Box<Snapshot<'c>>),
-    /// A dump's. A file is read where it is asked for: nothing else waits in a command.
-    Dump(Box<Reader<Box<dyn BufRead + Send>>>),
+    /// A dump's, with the name of its file. It is read where it is asked for, though that may wait
+    /// for a disk: nothing else goes on meanwhile.
+    Dump(&'c mut DumpReader, String),
 }
 
 /// Why a tree was not read to its end, for a person to read.
@@ -33,18 +37,10 @@ impl Tree<'_> {
     pub async fn next(&mut self) -> Result<Option<Node>, Unread> {
         match self {
             Tree::Server(tree) => tree.next().await.map_err(|error| Unread(error.to_string())),
-            Tree::Dump(dump) => match dump.next() {
+            Tree::Dump(dump, name) => match dump.next() {
                 Ok(entry) => Ok(entry.map(|entry| entry.node)),
-                Err(error) => Err(Unread(error.to_string())),
+                Err(error) => Err(Unread(format!("{name}: {error}"))),
             },
-        }
-    }
-
-    /// Bytes read so far.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Tree::Server(tree) => tree.bytes(),
-            Tree::Dump(dump) => dump.bytes(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::io::{BufRead, Cursor};
 
 use super::*;
-use crate::migrate::Scope;
 use crate::migrate::dump::{Header, Reader, Writer};
+use crate::migrate::{DumpReader, Scope};
 
 /// 2026-11-22T12:00:00Z.
 struct Noon;
@@ -40,16 +40,24 @@ fn header() -> Header {
     }
 }
 
-fn tree(nodes: &[Node]) -> Tree<'static> {
+fn dump(nodes: &[Node]) -> DumpReader {
     let mut writer = Writer::begin(Vec::new(), &header()).expect("begun");
     nodes.iter().for_each(|node| writer.node(node).expect("written"));
-    let dump: Box<dyn BufRead + Send> = Box::new(Cursor::new(writer.finish().expect("written")));
-    Tree::Dump(Box::new(Reader::begin(dump).expect("begun")))
+    read(writer.finish().expect("written"))
+}
+
+fn read(dump: Vec<u8>) -> DumpReader {
+    Reader::begin(Box::new(Cursor::new(dump)) as Box<dyn BufRead + Send>).expect("begun")
+}
+
+fn tree(dump: &mut DumpReader) -> Tree<'_> {
+    Tree::Dump(dump, "FILE".to_owned())
 }
 
 async fn compared_at_most(most: usize, from: &[Node], to: &[Node]) -> Comparison {
     let comparing = Comparing { most, clock: &Noon };
-    let compared = comparing.compare(&mut tree(from), &mut tree(to), |_| ()).await;
+    let (mut from, mut to) = (dump(from), dump(to));
+    let compared = comparing.compare(&mut tree(&mut from), &mut tree(&mut to), |_| ()).await;
     compared.expect("both are whole")
 }
 
@@ -162,11 +170,11 @@ async fn what_expired_meanwhile_is_no_difference() {
 async fn a_tree_that_is_not_whole_is_no_result() {
     let mut writer = Writer::begin(Vec::new(), &header()).expect("begun");
     writer.node(&file("/a", "1", 1)).expect("written");
-    let mut dump = writer.finish().expect("written");
-    dump.truncate(dump.len() - 10);
-    let dump: Box<dyn BufRead + Send> = Box::new(Cursor::new(dump));
-    let mut cut = Tree::Dump(Box::new(Reader::begin(dump).expect("begun")));
+    let mut cut = writer.finish().expect("written");
+    cut.truncate(cut.len() - 10);
+    let (mut whole, mut cut) = (dump(&[file("/a", "1", 1)]), read(cut));
     let comparing = Comparing { most: 9, clock: &Noon };
-    let error = comparing.compare(&mut tree(&[file("/a", "1", 1)]), &mut cut, |_| ()).await;
-    assert!(error.is_err_and(|error| error.to_string().ends_with("it is truncated")));
+    let error = comparing.compare(&mut tree(&mut whole), &mut tree(&mut cut), |_| ()).await;
+    let error = error.expect_err("it is refused").to_string();
+    assert!(error.starts_with("FILE: line 3: ") && error.ends_with("it is truncated"), "{error}");
 }

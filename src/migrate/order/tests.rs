@@ -73,7 +73,7 @@ fn scopes_that_make_no_sense_are_refused() {
     }
     let nested = scope("/", &["/_b", "/_a/_b/c", "/_a", "/_a-b"]).expect("it makes sense");
     assert_eq!(nested.hidden, ["/_a", "/_a/_b/c", "/_a-b", "/_b"]);
-    assert_eq!(nested.describe(), "/ with /_a, /_a/_b/c, /_a-b, /_b");
+    assert_eq!(nested.to_string(), "/ with /_a, /_a/_b/c, /_a-b, /_b");
 }
 
 #[test]
