@@ -82,12 +82,18 @@ async fn copy<W: Write>(
 }
 
 fn tell(progress: &Progress, exported: Exported) {
-    let Exported { nodes, bytes, index, listings } = exported;
+    let Exported { nodes, bytes, index, listings, replaced } = exported;
     let put_together = match listings {
         1 => String::new(),
         more => format!(", put together from {more} listings"),
     };
     eprintln!("exported {} at index {index}{put_together}", progress.describe(nodes, bytes));
+    if replaced > 0 {
+        eprintln!(
+            "warning: {replaced} nodes have U+FFFD in their key or value, which a server shows for \
+             bytes that are not UTF-8: where it did, the copy has U+FFFD"
+        );
+    }
 }
 
 /// Waits for SIGINT or SIGTERM, and names it.

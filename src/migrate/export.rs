@@ -23,6 +23,9 @@ pub struct Exported {
     pub index: u64,
     /// How many listings it took.
     pub listings: u64,
+    /// Nodes with U+FFFD in their key or value, by which a server shows a byte that is not UTF-8:
+    /// what was there is not known.
+    pub replaced: u64,
 }
 
 /// Why nothing was exported, for a person to read.
@@ -77,11 +80,13 @@ pub async fn export<W: Write>(
         time,
     };
     let mut writer = Writer::begin(out, &header).map_err(ExportError::Dump)?;
+    let mut replaced = 0;
     while let Some(node) = snapshot.next().await.map_err(ExportError::Tree)? {
         writer.node(&node).map_err(ExportError::Dump)?;
+        replaced += u64::from(node.has_replacement());
         progress(writer.nodes(), writer.bytes());
     }
     let (nodes, bytes, listings) = (writer.nodes(), writer.bytes(), snapshot.listings());
     let out = writer.finish().map_err(ExportError::Dump)?;
-    Ok((out, Exported { nodes, bytes, index, listings }))
+    Ok((out, Exported { nodes, bytes, index, listings, replaced }))
 }

@@ -39,6 +39,15 @@ impl Node {
         matches!(self.content, Content::Dir)
     }
 
+    /// Whether a byte of it may have been another one, that is not UTF-8.
+    pub fn has_replacement(&self) -> bool {
+        let is_in_value = match &self.content {
+            Content::File(value) => value.contains(char::REPLACEMENT_CHARACTER),
+            Content::Dir => false,
+        };
+        is_in_value || self.key.contains(char::REPLACEMENT_CHARACTER)
+    }
+
     /// The bytes of its key and value.
     pub fn bytes(&self) -> u64 {
         let value = match &self.content {

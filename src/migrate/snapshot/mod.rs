@@ -144,3 +144,6 @@ impl<'c> Snapshot<'c> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
