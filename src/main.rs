@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
         Ok(Asked::Export(export)) => end(commands::export::run(&export).await),
         Ok(Asked::Verify(verify)) => end(commands::verify::run(&verify).await),
         Ok(Asked::Info(info)) => tell(commands::info::run(&info).await),
+        Ok(Asked::Import(import)) => tell(commands::import::run(*import).await),
         Err(instead) => explain(&instead),
     }
 }

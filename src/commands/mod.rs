@@ -5,6 +5,7 @@
 
 pub mod export;
 pub mod healthcheck;
+pub mod import;
 pub mod info;
 mod progress;
 pub mod verify;

@@ -8,10 +8,11 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use super::health::HealthFlags;
+use super::import::ImportFlags;
 use super::migrate::{ExportFlags, InfoFlags, VerifyFlags};
 use super::{
-    Config, EXIT_USAGE, ExportConfig, Flags, HealthCheck, InfoConfig, Mistakes, NoConfig,
-    VerifyConfig,
+    Config, EXIT_USAGE, ExportConfig, Flags, HealthCheck, ImportConfig, InfoConfig, Mistakes,
+    NoConfig, VerifyConfig,
 };
 
 /// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
@@ -36,6 +37,8 @@ enum Command {
     Verify(Box<VerifyFlags>),
     /// Tell what a server is and what it holds
     Info(Box<InfoFlags>),
+    /// Copy a tree from a server of etcd v2, or from a file of `export`, to a server
+    Import(Box<ImportFlags>),
 }
 
 /// What is asked for.
@@ -51,6 +54,8 @@ pub enum Asked {
     Verify(Box<VerifyConfig>),
     /// To tell what a server holds.
     Info(Box<InfoConfig>),
+    /// To copy a tree to a server.
+    Import(Box<ImportConfig>),
 }
 
 impl Asked {
@@ -66,6 +71,7 @@ impl Asked {
             Some(Command::Export(flags)) => flags.meaning().map(Box::new).map(Asked::Export),
             Some(Command::Verify(flags)) => flags.meaning().map(Box::new).map(Asked::Verify),
             Some(Command::Info(flags)) => flags.meaning().map(Box::new).map(Asked::Info),
+            Some(Command::Import(flags)) => flags.meaning().map(Box::new).map(Asked::Import),
         };
         asked.map_err(|mistakes: Mistakes| NoConfig {
             text: mistakes.to_string(),

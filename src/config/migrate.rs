@@ -16,7 +16,7 @@ use crate::v2client::Endpoints;
 const DIFFERENCES: usize = 20;
 
 #[derive(Debug, Args)]
-struct ScopeFlags {
+pub(super) struct ScopeFlags {
     /// Only this directory or file, with what is below it [default: /, or what the file has]
     #[arg(long, env = "ETCDYNAMO_PREFIX", value_name = "KEY")]
     prefix: Option<String>,
@@ -29,7 +29,7 @@ struct ScopeFlags {
 
 impl ScopeFlags {
     /// `None`: nothing was said.
-    fn meaning(self, mistakes: &mut Mistakes) -> Option<Scope> {
+    pub(super) fn meaning(self, mistakes: &mut Mistakes) -> Option<Scope> {
         let flag = if self.hidden.is_empty() { "prefix" } else { "hidden" };
         if self.prefix.is_none() && self.hidden.is_empty() {
             return None;

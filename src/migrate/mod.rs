@@ -7,12 +7,15 @@
 pub mod compare;
 pub mod dump;
 pub mod export;
+pub mod follow;
+pub mod import;
 pub mod info;
 mod listing;
 mod node;
 mod order;
 pub mod snapshot;
 mod tree;
+mod ttl;
 
 pub use node::{Content, Node};
 pub use order::Scope;

@@ -18,6 +18,8 @@ pub enum Tree<'c> {
     /// A dump's, with the name of its file. It is read where it is asked for, though that may wait
     /// for a disk: nothing else goes on meanwhile.
     Dump(&'c mut DumpReader, String),
+    /// One without nodes.
+    Empty,
 }
 
 /// Why a tree was not read to its end, for a person to read.
@@ -41,6 +43,7 @@ impl Tree<'_> {
                 Ok(entry) => Ok(entry.map(|entry| entry.node)),
                 Err(error) => Err(Unread(format!("{name}: {error}"))),
             },
+            Tree::Empty => Ok(None),
         }
     }
 }

@@ -73,6 +73,8 @@ pub enum Watched {
 pub struct Raw {
     /// The HTTP status.
     pub status: u16,
+    /// What the headers tell.
+    pub head: Head,
     /// The body.
     pub body: bytes::Bytes,
 }

@@ -131,7 +131,7 @@ impl Client {
         let ask = Ask::get(path.to_owned());
         let answer = self.call(&ask, Call::Any).await?;
         let status = answer.status.as_u16();
-        Ok(Raw { status, body: answer.body.collect(ANSWER_BYTES).await? })
+        Ok(Raw { status, head: answer.head, body: answer.body.collect(ANSWER_BYTES).await? })
     }
 
     /// `/version`: etcd says `{"etcdserver":...}`, and one before 2.1 a plain line.
