@@ -27,6 +27,7 @@ mod scripts;
 mod security;
 mod traces;
 mod transport;
+mod trees;
 mod watch;
 mod watcher;
 
@@ -94,6 +95,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("operations", operations::cases(target)));
     areas.push(("traces", traces::cases(target)));
     areas.push(("transport", transport::cases()));
+    areas.push(("trees", trees::cases(target)));
     areas.push(("differences", differences::cases(target)));
     areas.push(("differential", differential::cases()));
     areas.push(("gateways", gateways::cases(target)));
