@@ -51,7 +51,7 @@ pub async fn run(config: ImportConfig) -> Result<String, NotImported> {
             return follow(following).await;
         }
         (ImportFrom::Server { endpoints, scope }, mode) => {
-            (Origin::Server { client: connect(endpoints, &client)?, scope }, mode)
+            (Origin::Server { client: Box::new(connect(endpoints, &client)?), scope }, mode)
         }
         (ImportFrom::File(path), mode) => (Origin::File(path), mode),
     };

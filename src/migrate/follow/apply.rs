@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::super::import::{
     Extra, Fatal, Imported, Refused, join, parsed, plan_with_mortals, spool, write,
@@ -45,18 +45,24 @@ impl Follower<'_> {
                 self.index = self.index.max(index);
                 Ok(())
             }
-            Told::Gap { why } => {
+            // Another watch has missed the same, and all was read since.
+            Told::Gap { since, .. } if self.whole_at.is_some_and(|at| at > since) => Ok(()),
+            Told::Gap { why, .. } => {
                 (self.pace.tell)(&format!("events are missing ({why}): reading all of it again"));
-                self.reread(&self.source.scope.prefix.clone()).await?;
+                self.whole_at = Some(Instant::now());
+                self.reread(&self.source.scope.prefix).await?;
                 (self.pace.tell)("both are equal again up to then");
                 Ok(())
             }
-            Told::Trouble(Some(what)) => {
-                (self.pace.tell)(&format!("the source cannot be watched: {what}"));
-                Ok(())
-            }
-            Told::Trouble(None) => {
-                (self.pace.tell)("the source is watched again");
+            Told::Trouble(trouble) => {
+                if self.trouble != trouble {
+                    let what = match &trouble {
+                        Some(what) => format!("the source cannot be watched: {what}"),
+                        None => "the source is watched again".to_owned(),
+                    };
+                    (self.pace.tell)(&what);
+                    self.trouble = trouble;
+                }
                 Ok(())
             }
             Told::Reached(_) => Ok(()),
@@ -113,9 +119,9 @@ impl Follower<'_> {
                 self.settle(key, removed).await?;
                 self.leases.forget_tree(key);
                 // What is hidden there has a watch of its own, which may be ahead of this one.
-                let hidden = self.source.scope.hidden.iter();
-                for key in hidden.filter(|hidden| is_below(hidden, key)).cloned() {
-                    self.mirror(&key).await.map_err(Hindered::Fatal)?;
+                let source = self.source;
+                for hidden in source.scope.hidden.iter().filter(|hidden| is_below(hidden, key)) {
+                    self.mirror(hidden).await.map_err(Hindered::Fatal)?;
                 }
                 Ok(())
             }

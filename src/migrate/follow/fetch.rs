@@ -45,6 +45,8 @@ pub(super) enum Told {
     Gap {
         /// Why, for a person to read.
         why: String,
+        /// When that was known: all that is read after it has what was missed.
+        since: Instant,
     },
     /// All events up to this goal are before this.
     Reached(Goal),
@@ -246,7 +248,7 @@ impl Fetcher {
         self.silent = None;
         self.passed = 0;
         self.from = index.saturating_add(1);
-        self.send(Told::Gap { why }, 0).await
+        self.send(Told::Gap { why, since: Instant::now() }, 0).await
     }
 
     async fn send(&self, told: Told, bytes: usize) -> Result<(), Unwanted> {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Scope;
 use super::compare::Comparison;
@@ -100,6 +100,10 @@ pub(in crate::migrate) struct Follower<'a> {
     index: u64,
     /// Nodes that the target did not take.
     refused: u64,
+    /// When all of the source was read last because events were missing.
+    whole_at: Option<Instant>,
+    /// What is wrong with the source.
+    trouble: Option<String>,
 }
 
 /// Whether to go on.
@@ -113,8 +117,17 @@ enum Phase {
 
 impl<'a> Follower<'a> {
     fn new(source: &'a Source, target: &'a Target, pace: Pace<'a>, index: u64) -> Follower<'a> {
-        let leases = Leases::default();
-        Follower { source, target, pace, leases, applied: 0, index, refused: 0 }
+        Follower {
+            source,
+            target,
+            pace,
+            leases: Leases::default(),
+            applied: 0,
+            index,
+            refused: 0,
+            whole_at: None,
+            trouble: None,
+        }
     }
 
     /// Takes note of the nodes with a TTL.
@@ -213,7 +226,7 @@ impl<'a> Follower<'a> {
     async fn finish(&mut self) -> Result<Imported, Fatal> {
         let mut last = Imported::default();
         for _ in 0..LAST_ATTEMPTS {
-            last = self.mirror(&self.source.scope.prefix.clone()).await?;
+            last = self.mirror(&self.source.scope.prefix).await?;
             let Imported { written, removed, .. } = &last;
             if written + removed > 0 {
                 let what = format!("{written} nodes made equal and {removed} removed at the end");

@@ -24,7 +24,7 @@ pub enum Origin {
     /// A server.
     Server {
         /// Which.
-        client: Client,
+        client: Box<Client>,
         /// Which part of its tree.
         scope: Scope,
     },
