@@ -135,7 +135,19 @@ impl Client {
 
     /// The head of an answer to a read, and its body as it comes.
     pub async fn get_stream(&self, key: &Key, get: Get) -> Result<(Head, Body), Error> {
-        let answer = self.call(&Ask::get(get.target(key)), Call::Keys).await?;
+        self.get_stream_within(key, get, self.limits.patience).await
+    }
+
+    /// The same, tried anew for so long at most.
+    pub async fn get_stream_within(
+        &self,
+        key: &Key,
+        get: Get,
+        patience: Duration,
+    ) -> Result<(Head, Body), Error> {
+        let patience = patience.min(self.limits.patience);
+        let ask = Ask::get(get.target(key));
+        let answer = self.call_within(&ask, Call::Keys, patience).await?;
         Ok((answer.head, answer.body))
     }
 

@@ -153,7 +153,16 @@ impl Client {
 
     /// Asks until there is an answer, or patience is at its end.
     async fn call(&self, ask: &Ask, call: Call) -> Result<Answer, Error> {
-        let deadline = Instant::now() + self.limits.patience;
+        self.call_within(ask, call, self.limits.patience).await
+    }
+
+    async fn call_within(
+        &self,
+        ask: &Ask,
+        call: Call,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        let deadline = Instant::now() + patience;
         let mut tries: u32 = 0;
         loop {
             let failed = match self.attempt(ask, call).await {

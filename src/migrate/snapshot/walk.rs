@@ -1,7 +1,7 @@
 //! A subtree of a server, by one listing or by as many as the server makes necessary.
 //!
 //! A server may refuse a listing that is too large for it (etcdynamo: 209), or have no room or no
-//! time for it (300, also after some attempts). Then the directory is listed alone, and what is in
+//! time for it (300, for [`PATIENCE`]). Then the directory is listed alone, and what is in
 //! it is asked for in the same way: recursively, and where that is too much, alone again.
 //!
 //! Invariant: no directory that is still there is left out. Held in memory are the directories on
@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use super::super::Node;
 use super::super::listing::Misread;
@@ -22,6 +23,17 @@ use crate::v2client::{Client, Get, Head};
 /// etcd's 209, by which a server says that it gives no listing of this size.
 const INVALID_FIELD: u32 = 209;
 
+/// How long a whole subtree is asked for from a server that has too much to do. Each attempt may
+/// read all of it from a table, so this is less than the patience for small calls.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much of a directory is listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Whole,
+    Alone,
+}
+
 /// A server that is being read, and what was seen of it.
 pub(super) struct Place<'c> {
     pub(super) client: &'c Client,
@@ -32,12 +44,20 @@ pub(super) struct Place<'c> {
 }
 
 impl Place<'_> {
-    async fn list(&mut self, key: &str, recursive: bool) -> Result<Stream, TreeError> {
+    async fn list(&mut self, key: &str, depth: Depth) -> Result<Stream, TreeError> {
         let path = Key::parse(key.as_bytes()).map_err(|_| {
             TreeError::Strange(format!("{} has a key that is none: {key:?}", self.name()))
         })?;
-        let get = Get { recursive, sorted: true, quorum: true };
-        let (head, body) = self.client.get_stream(&path, get).await.map_err(TreeError::Call)?;
+        let get = Get { recursive: depth == Depth::Whole, sorted: true, quorum: true };
+        let answer = match depth {
+            Depth::Whole => match self.client.get_stream_within(&path, get, PATIENCE).await {
+                // Whoever does not answer at all would not answer a smaller question either.
+                Err(error) if error.code().is_none() => self.client.get_stream(&path, get).await,
+                answer => answer,
+            },
+            Depth::Alone => self.client.get_stream(&path, get).await,
+        };
+        let (head, body) = answer.map_err(TreeError::Call)?;
         self.head.get_or_insert(head);
         self.listings += 1;
         Stream::begin(body, key.to_owned(), Arc::clone(&self.bytes))
@@ -124,7 +144,7 @@ impl Walk {
 
 /// A subtree, however it can be had; `None`: nothing is there.
 async fn part(place: &mut Place<'_>, key: &str) -> Result<Option<Part>, TreeError> {
-    let refusal = match place.list(key, true).await {
+    let refusal = match place.list(key, Depth::Whole).await {
         Ok(stream) => return Ok(Some(Part::Whole(stream))),
         Err(error) => error,
     };
@@ -133,7 +153,7 @@ async fn part(place: &mut Place<'_>, key: &str) -> Result<Option<Part>, TreeErro
         Some(INVALID_FIELD | RAFT_INTERNAL | LEADER_ELECT) => {}
         Some(_) | None => return Err(refusal),
     }
-    let mut stream = match place.list(key, false).await {
+    let mut stream = match place.list(key, Depth::Alone).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.code(), Some(KEY_NOT_FOUND | NOT_DIR)) => return Ok(None),
         Err(error) => return Err(error),
