@@ -19,6 +19,7 @@
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
 //! - [`v2http`]: etcd's wire. hyper lives there, and in the client beside it.
 //! - [`v2client`]: a client of any server of etcd's v2 API, for moving trees.
+//! - [`migrate`]: trees of any such server into files, from one to another, and held to each other.
 //! - [`tls`]: certificates from their files, and again when these change.
 //! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
 //! - [`app`]: the only place that names a store; starts and stops everything in order.

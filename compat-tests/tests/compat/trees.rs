@@ -52,20 +52,20 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
 }
 
 /// Where files of a case go.
-fn directory() -> Result<TempDir, String> {
+pub(crate) fn directory() -> Result<TempDir, String> {
     TempDir::with_prefix("compat-trees-").map_err(|error| error.to_string())
 }
 
-fn run(words: &[&str]) -> Result<Output, String> {
+pub(crate) fn run(words: &[&str]) -> Result<Output, String> {
     etcdynamo().args(words).stdin(Stdio::null()).output().map_err(|error| error.to_string())
 }
 
-fn told(bytes: &[u8]) -> String {
+pub(crate) fn told(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What it wrote to its standard output, if its exit code is this.
-fn ended(words: &[&str], code: i32) -> Result<String, String> {
+pub(crate) fn ended(words: &[&str], code: i32) -> Result<String, String> {
     let output = run(words)?;
     let (out, complaint) = (told(&output.stdout), told(&output.stderr));
     let problem = || format!("{words:?} ended with {:?}:\n{out}{complaint}", output.status.code());
@@ -74,18 +74,18 @@ fn ended(words: &[&str], code: i32) -> Result<String, String> {
 }
 
 /// What it complained of, if it failed.
-fn refused(words: &[&str]) -> Result<String, String> {
+pub(crate) fn refused(words: &[&str]) -> Result<String, String> {
     let output = run(words)?;
     let complaint = told(&output.stderr);
     expect_equal(&complaint, output.status.code(), Some(1))?;
     Ok(complaint)
 }
 
-fn name(path: &Path) -> &str {
+pub(crate) fn name(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
 
-fn url(context: &Context) -> String {
+pub(crate) fn url(context: &Context) -> String {
     format!("http://{}", context.client.address())
 }
 

@@ -35,7 +35,8 @@ impl PartialFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));
         };
         let mut beside = name.to_owned();
-        beside.push(format!(".{}.partial", std::process::id()));
+        // In a container the next run has the same process id, and may find what was killed.
+        beside.push(format!(".{:08x}.partial", fastrand::u32(..)));
         let partial = place.with_file_name(beside);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
         Ok((PartialFile { partial, place, is_kept: false }, file))
@@ -97,6 +98,17 @@ mod tests {
         assert_eq!(names(directory.path()).len(), 1);
         drop(partial);
         assert_eq!(names(directory.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_run_left_that_was_killed_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().join("dump");
+        let (killed, _) = PartialFile::create(&place).expect("begun");
+        std::mem::forget(killed);
+        let (partial, file) = PartialFile::create(&place).expect("begun again");
+        partial.keep(&file).expect("kept");
+        assert_eq!(names(directory.path()).len(), 2);
     }
 
     #[test]
