@@ -116,7 +116,14 @@ impl<'c> Snapshot<'c> {
         };
         match checked {
             Ok(()) => Ok(node),
-            Err(what) => Err(TreeError::Strange(format!("{}: {what}", self.place.name()))),
+            Err(what) => {
+                // Two keys may come out as one, or in another order than that of their bytes.
+                let hint = match what.contains(char::REPLACEMENT_CHARACTER) {
+                    true => " (a server shows U+FFFD for bytes that are not UTF-8)",
+                    false => "",
+                };
+                Err(TreeError::Strange(format!("{}: {what}{hint}", self.place.name())))
+            }
         }
     }
 

@@ -208,6 +208,7 @@ async fn what_is_no_tree_is_an_error() {
         (vec![file("/b"), file("/a")], "not sorted"),
         (vec![file("/a"), file("/a")], "comes twice"),
         (vec![file("/_a")], "no part of /"),
+        (vec![file("/\\ufffd"), file("/\\ufffd")], "shows U+FFFD for bytes that are not UTF-8"),
     ] {
         let error = read(&[("/", say(7, &dir("/", &nodes)))], Scope::everything()).await;
         let error = error.expect_err("it is no tree");
