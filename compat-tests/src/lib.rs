@@ -6,6 +6,7 @@
 //! - [`http`]: requests byte for byte as a test wants them, answers byte for byte as they came;
 //! - [`json`]: JSON that keeps the order of its fields, because the wire has one;
 //! - [`server`]: starts, kills and restarts a target, with [`engine`] and [`process`] below it;
+//! - [`relay`]: a place in front of a server that comes and goes;
 //! - [`secure`]: the same under TLS, with certificates that are made for the occasion;
 //! - [`script`]: exchanges as text, the form most cases are written in;
 //! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
@@ -22,6 +23,7 @@ pub mod http;
 pub mod json;
 pub mod process;
 pub mod proof;
+pub mod relay;
 pub mod script;
 pub mod secure;
 pub mod server;

@@ -4,6 +4,7 @@
 //! is told on standard error, a line at a time; the result is one line.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use crate::config::{ClientConfig, ImportConfig, ImportFrom, ImportMode};
@@ -24,12 +25,13 @@ impl fmt::Display for NotImported {
 
 impl std::error::Error for NotImported {}
 
+/// Whoever reads no further is no reason to stop in the middle.
 fn tell(line: &str) {
-    eprintln!("etcdynamo: {line}");
+    let _ = writeln!(io::stderr(), "etcdynamo: {line}");
 }
 
 fn ready(line: &str) {
-    println!("{line}");
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn connect(endpoints: Endpoints, config: &ClientConfig) -> Result<Client, NotImported> {

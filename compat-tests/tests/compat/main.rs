@@ -15,7 +15,9 @@ mod differences;
 mod differential;
 mod endpoints;
 mod expiry;
+mod follows;
 mod gateways;
+mod imports;
 mod indexes;
 mod lifecycle;
 mod limits;
@@ -105,6 +107,8 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("lifecycle", lifecycle::watch_cases(target)));
     areas.push(("policies", policies::cases(target)));
     areas.push(("read_only", read_only::cases(target)));
+    areas.push(("follows", follows::cases(target)));
+    areas.push(("imports", imports::cases(target)));
     areas.push(("auth", scripts::auth()));
     areas
 }
