@@ -265,3 +265,6 @@ fn size(event: &Event) -> usize {
     let value = |node: &Node| node.value.as_ref().map_or(0, String::len);
     value(&event.node) + event.prev_node.as_ref().map_or(0, value)
 }
+
+#[cfg(test)]
+mod tests;

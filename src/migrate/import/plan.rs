@@ -185,3 +185,92 @@ fn group(seen: &[Seen]) -> (Vec<NodeId>, Vec<u32>) {
     }
     (grouped, begins)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::dump::Writer;
+    use super::super::super::{Content, Scope};
+    use super::*;
+
+    /// A dump of these nodes: key, createdIndex, and whether it is a directory.
+    fn dump(nodes: &[(&str, u64, bool)]) -> Vec<u8> {
+        let header = Header {
+            source: "http://a:1".to_owned(),
+            server_version: None,
+            scope: Scope::new("/".to_owned(), vec!["/_h/x".to_owned()]).expect("a scope"),
+            index: 9,
+            time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let mut writer = Writer::begin(Vec::new(), &header).expect("memory");
+        for (key, created, is_dir) in nodes {
+            let content = if *is_dir { Content::Dir } else { Content::File((*key).to_owned()) };
+            let key = (*key).to_owned();
+            let node = Node { key, content, created: *created, modified: 1, expiration: None };
+            writer.node(&node).expect("in order");
+        }
+        writer.finish().expect("memory")
+    }
+
+    const TREE: &[(&str, u64, bool)] = &[
+        ("/_h/x", 3, false),
+        ("/a/b/f", 8, false),
+        ("/a/b/g", 7, false),
+        ("/a/b", 6, true),
+        ("/a/c", 5, false),
+        ("/a", 5, true),
+        ("/d", 2, true),
+        ("/e", 4, false),
+    ];
+
+    fn key(plan: &Plan, bytes: &[u8], node: NodeId) -> String {
+        let mut file = std::io::Cursor::new(bytes);
+        super::super::super::dump::node_at(&mut file, plan.offset(node)).expect("a node").key
+    }
+
+    fn keys(plan: &Plan, bytes: &[u8], group: Group) -> Vec<String> {
+        plan.group(group).iter().map(|node| key(plan, bytes, *node)).collect()
+    }
+
+    #[test]
+    fn the_nodes_of_a_directory_come_as_they_were_created() {
+        let bytes = dump(TREE);
+        let plan = Plan::read(bytes.as_slice(), &mut |_| {}).expect("a whole dump");
+        assert_eq!((plan.len(), plan.header().index), (8, 9));
+        assert_eq!(keys(&plan, &bytes, Group::Roots), ["/d", "/_h/x", "/e", "/a"]);
+        let a = *plan.group(Group::Roots).last().expect("there is one");
+        assert_eq!(keys(&plan, &bytes, Group::Of(a)), ["/a/c", "/a/b"]);
+        let b = *plan.group(Group::Of(a)).last().expect("there is one");
+        assert_eq!(keys(&plan, &bytes, Group::Of(b)), ["/a/b/g", "/a/b/f"]);
+        let d = plan.group(Group::Roots)[0];
+        assert!(plan.group(Group::Of(d)).is_empty());
+        assert_eq!((plan.size(a), plan.size(b), plan.size(d)), (5, 3, 1));
+    }
+
+    #[test]
+    fn every_node_is_in_one_group() {
+        let bytes = dump(TREE);
+        let plan = Plan::read(bytes.as_slice(), &mut |_| {}).expect("a whole dump");
+        let mut all = keys(&plan, &bytes, Group::Roots);
+        for node in &plan.grouped {
+            all.extend(keys(&plan, &bytes, Group::Of(*node)));
+        }
+        all.sort();
+        let mut expected: Vec<&str> = TREE.iter().map(|(key, ..)| *key).collect();
+        expected.sort_unstable();
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_tree_without_nodes_has_a_plan_as_well() {
+        let plan = Plan::read(dump(&[]).as_slice(), &mut |_| {}).expect("a whole dump");
+        assert_eq!((plan.len(), plan.group(Group::Roots).len()), (0, 0));
+    }
+
+    #[test]
+    fn of_a_dump_that_is_not_whole_there_is_no_plan() {
+        let bytes = dump(TREE);
+        for length in 0..bytes.len() {
+            assert!(Plan::read(&bytes[..length], &mut |_| {}).is_err(), "{length}");
+        }
+    }
+}

@@ -100,3 +100,84 @@ impl Family {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::dump::{Header, Writer};
+    use super::super::super::{Content, Scope};
+    use super::*;
+
+    /// A node: its key, its createdIndex at the source and at the target.
+    type Known = (&'static str, bool, u64, Option<u64>);
+
+    fn node(key: &str, is_dir: bool, created: u64) -> Node {
+        let content = if is_dir { Content::Dir } else { Content::File(String::new()) };
+        Node { key: key.to_owned(), content, created, modified: created, expiration: None }
+    }
+
+    /// What is to be made and what removed, with the trees in this order of creation.
+    fn settled(nodes: &[Known]) -> (Vec<&'static str>, Vec<String>) {
+        let header = Header {
+            source: String::new(),
+            server_version: None,
+            scope: Scope::everything(),
+            index: 1,
+            time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let mut dump = Writer::begin(Vec::new(), &header).expect("memory");
+        for (key, is_dir, created, _) in nodes {
+            dump.node(&node(key, *is_dir, *created)).expect("in order");
+        }
+        let dump = dump.finish().expect("memory");
+        let mut plan = Plan::read(dump.as_slice(), &mut |_| {}).expect("whole");
+        let (mut families, mut remove) = (Families::default(), Vec::new());
+        for (place, (key, is_dir, created, there)) in nodes.iter().enumerate() {
+            let todo = if there.is_some() { Todo::Nothing } else { Todo::Make };
+            plan.set_todo(place, todo);
+            let there = there.map(|there| node(key, *is_dir, there));
+            let wanted = node(key, *is_dir, *created);
+            families.see(place, (&wanted, there.as_ref()), &mut plan, &mut remove);
+        }
+        families.end(&mut plan, &mut remove);
+        let made = nodes.iter().enumerate();
+        let made = made.filter(|(place, _)| plan.todo_at(*place) == Todo::Make);
+        (made.map(|(_, (key, ..))| *key).collect(), remove)
+    }
+
+    #[test]
+    fn an_order_that_is_right_stays() {
+        let nodes =
+            [("/a", false, 1, Some(10)), ("/b", false, 2, Some(20)), ("/c", false, 3, None)];
+        assert_eq!(settled(&nodes), (vec!["/c"], vec![]));
+        // The names are in another order than the creation.
+        let nodes =
+            [("/a", false, 3, Some(30)), ("/b", false, 2, Some(20)), ("/c", false, 4, None)];
+        assert_eq!(settled(&nodes), (vec!["/c"], vec![]));
+    }
+
+    #[test]
+    fn what_comes_after_a_node_that_is_missing_is_made_anew() {
+        let nodes = [
+            ("/a", false, 1, Some(10)),
+            ("/b", false, 2, None),
+            ("/c", false, 3, Some(30)),
+            ("/d/e/f", false, 9, Some(90)),
+            ("/d/e", true, 9, Some(90)),
+            ("/d", true, 4, Some(40)),
+        ];
+        let all = vec!["/b", "/c", "/d/e/f", "/d/e", "/d"];
+        assert_eq!(settled(&nodes), (all, vec!["/d".to_owned()]));
+    }
+
+    #[test]
+    fn what_was_created_too_early_is_made_anew() {
+        let nodes = [
+            ("/d/a", false, 5, Some(10)),
+            ("/d/b", false, 4, Some(20)),
+            ("/d", true, 1, Some(10)),
+            ("/e", false, 2, Some(15)),
+        ];
+        // `/d/a` was removed and created again at the source.
+        assert_eq!(settled(&nodes), (vec!["/d/a"], vec![]));
+    }
+}
