@@ -27,10 +27,12 @@ pub(super) enum Left {
 /// What is left at this moment.
 pub(super) fn left(expiration: Option<Timestamp>, now: Timestamp) -> Left {
     let Some(expiration) = expiration else { return Left::Forever };
-    let nanoseconds = expiration.as_nanosecond() - now.as_nanosecond();
-    match u64::try_from(nanoseconds) {
+    match u128::try_from(expiration.as_nanosecond() - now.as_nanosecond()) {
         Err(_) | Ok(0) => Left::Nothing,
-        Ok(nanoseconds) => Left::Seconds(nanoseconds.div_ceil(1_000_000_000)),
+        Ok(nanoseconds) => {
+            let seconds = nanoseconds.div_ceil(1_000_000_000);
+            Left::Seconds(u64::try_from(seconds).unwrap_or(u64::MAX))
+        }
     }
 }
 
