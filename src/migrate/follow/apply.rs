@@ -149,7 +149,8 @@ impl Follower<'_> {
         if let Err(error) = put {
             return Err(self.hindered(key, error).await);
         }
-        let lease = expiration.map(|expiration| Lease { expiration, created: *created });
+        let (created, is_dir) = (*created, value.is_none());
+        let lease = expiration.map(|expiration| Lease { expiration, created, is_dir });
         self.leases.set(key, lease, now());
         Ok(())
     }

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::v2::Key;
 use crate::v2client::error::{EVENT_INDEX_CLEARED, KEY_NOT_FOUND, NOT_DIR};
-use crate::v2client::{Client, Error, Event, Get, Node, Watch, Watched};
+use crate::v2client::{Client, Error, Event, Get, Watch, Watched};
 
 /// How long a watch may bring nothing.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -32,9 +32,9 @@ const LONGEST_TO_GOAL: Duration = Duration::from_millis(500);
 /// How long is waited before a source that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much waits to be applied: events, and their bytes in KiB.
-const QUEUE_EVENTS: usize = 16 << 10;
+/// How much waits to be applied, in KiB; an event counts as one at least.
 const QUEUE_KIB: u32 = 128 << 10;
+const QUEUE_EVENTS: usize = QUEUE_KIB as usize;
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -199,10 +199,12 @@ impl Fetcher {
             self.send(Told::Trouble(None), 0).await?;
         }
         match watched {
-            Ok(Watched::Event(event)) => {
+            Ok(Watched::Event(mut event)) => {
+                // What was there before is not needed, but for its kind.
+                event.prev_node.iter_mut().for_each(|node| node.value = None);
                 self.silent = None;
                 self.from = event.node.modified_index.max(self.from) + 1;
-                let bytes = size(&event);
+                let bytes = 1 + event.node.value.as_ref().map_or(0, String::len);
                 self.send(Told::Event(event), bytes).await
             }
             Ok(Watched::Silence { index }) => self.heard_nothing(index, is_long).await,
@@ -252,18 +254,12 @@ impl Fetcher {
     }
 
     async fn send(&self, told: Told, bytes: usize) -> Result<(), Unwanted> {
-        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(QUEUE_KIB);
+        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX).min(QUEUE_KIB);
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
         let room = room.map_err(|_closed| Unwanted)?;
         let message = Message { root: self.root, told, _room: room };
         self.messages.send(message).await.map_err(|_closed| Unwanted)
     }
-}
-
-/// What an event takes in memory, about.
-fn size(event: &Event) -> usize {
-    let value = |node: &Node| node.value.as_ref().map_or(0, String::len);
-    value(&event.node) + event.prev_node.as_ref().map_or(0, value)
 }
 
 #[cfg(test)]

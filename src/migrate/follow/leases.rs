@@ -23,6 +23,8 @@ pub(super) struct Lease {
     pub(super) expiration: Timestamp,
     /// Its createdIndex at the source.
     pub(super) created: u64,
+    /// Whether it is a directory, which takes along what is in it.
+    pub(super) is_dir: bool,
 }
 
 #[derive(Debug)]
@@ -127,7 +129,7 @@ mod tests {
     }
 
     fn lease(ms: i64) -> Option<Lease> {
-        Some(Lease { expiration: at(ms), created: 1 })
+        Some(Lease { expiration: at(ms), created: 1, is_dir: false })
     }
 
     #[test]

@@ -39,8 +39,8 @@ impl Follower<'_> {
             // Its watch tells what is wrong with the source.
             Err(_) => Some(known),
             Ok(node) => node.and_then(|node| {
-                let created = node.created_index;
-                node.expiration.map(|expiration| Lease { expiration, created })
+                let (created, is_dir) = (node.created_index, node.dir);
+                node.expiration.map(|expiration| Lease { expiration, created, is_dir })
             }),
         };
         let Some(found) = found else {
@@ -60,6 +60,10 @@ impl Follower<'_> {
             self.leases.set(key, Some(found), now());
             return Ok(());
         };
+        if known.is_dir && known.expiration <= now() {
+            // It may have run out at the target, and be there again for what was written in it.
+            return self.reread(key).await;
+        }
         // A refresh without a condition gives a file a new createdIndex.
         let is_anew = known.created != found.created;
         let condition = if is_anew { Condition::None } else { Condition::Exists };

@@ -134,7 +134,8 @@ impl<'a> Follower<'a> {
     fn lease(&mut self, nodes: &[super::Node]) {
         let now = now();
         for node in nodes {
-            let lease = node.expiration.map(|at| Lease { expiration: at, created: node.created });
+            let (created, is_dir) = (node.created, node.is_dir());
+            let lease = node.expiration.map(|expiration| Lease { expiration, created, is_dir });
             self.leases.set(&node.key, lease, now);
         }
     }

@@ -61,11 +61,13 @@ async fn begin<'a>(
     if is_same(&source.client, target.client()).await? {
         return Err(Fatal::Same);
     }
+    // Before the tree is read: that may take longer than the source remembers events.
+    let index = super::fetch::index_of(&source.client, &source.key()).await;
+    let index = index.map_err(Fatal::SourceCall)?;
+    let queue = source.fetch(index + 1);
     let spool = spool(&source.client, &source.scope, pace.tell).await?;
     let (mut plan, mortals) = plan_with_mortals(&spool).await?;
     let joined = prepare(&mut plan, &spool, target, (may_hold, Extra::Go)).await?;
-    let index = plan.header().index;
-    let queue = source.fetch(index + 1);
     let mut follower = Follower::new(source, target, pace, index);
     let imported = write(&plan, &spool, target, &joined.remove, pace).await?;
     for refusal in &imported.refusals {

@@ -253,7 +253,12 @@ pub(in crate::migrate) async fn plan_with_mortals(
     let read = tokio::task::spawn_blocking(move || {
         let mut mortals = Vec::new();
         let plan = Plan::read(input, &mut |node| {
-            mortals.push(Node { key: node.key.clone(), content: Content::Dir, ..*node });
+            // Without its value.
+            let content = match &node.content {
+                Content::Dir => Content::Dir,
+                Content::File(_) => Content::File(String::new()),
+            };
+            mortals.push(Node { key: node.key.clone(), content, ..*node });
         })?;
         Ok((plan, mortals))
     });

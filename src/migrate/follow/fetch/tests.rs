@@ -1,7 +1,7 @@
 //! What a fetcher makes of what its watches bring.
 
 use super::*;
-use crate::v2client::{Endpoints, Limits, Refusal, TlsFiles};
+use crate::v2client::{Endpoints, Limits, Node, Refusal, TlsFiles};
 
 /// A fetcher from index 100 on, and where its messages go. It calls nobody.
 fn fetcher() -> (Fetcher, mpsc::Receiver<Message>, watch::Sender<Option<Goal>>) {
