@@ -18,6 +18,9 @@ use crate::v2::Key;
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
+/// The longest form that etcd and etcdynamo take.
+const FORM_BYTES: usize = 10 << 20;
+
 /// How a node is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Get {
@@ -104,6 +107,21 @@ impl Get {
     }
 }
 
+/// A value of a form with no more encoded than has to be: a server takes what is not ASCII as it is,
+/// and a value that came so may otherwise be too large to go on.
+fn sparingly_encoded(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len() + 64);
+    for character in value.chars() {
+        match character {
+            '%' | '&' | '+' | ';' | '\0'..=' ' | '\x7f' => {
+                encoded.push_str(&format!("%{:02X}", u32::from(character)));
+            }
+            _ => encoded.push(character),
+        }
+    }
+    encoded
+}
+
 impl Put<'_> {
     fn form(&self) -> String {
         let mut form = Serializer::new(String::new());
@@ -121,8 +139,14 @@ impl Put<'_> {
             Condition::Absent => form.append_pair("prevExist", "false"),
             Condition::Index(index) => form.append_pair("prevIndex", &index.to_string()),
         };
-        // The value need not come back; etcd 2.3 does not know this and sends it.
-        form.append_pair("noValueOnSuccess", "true").finish()
+        let form = form.finish();
+        match self.state {
+            State::File(value) if form.len() > FORM_BYTES => {
+                let rest = Put { state: State::File(""), ..*self }.form();
+                rest.replacen("value=", &format!("value={}", sparingly_encoded(value)), 1)
+            }
+            State::File(_) | State::Refresh | State::Dir => form,
+        }
     }
 }
 
@@ -155,7 +179,8 @@ impl Client {
     pub async fn put(&self, key: &Key, put: Put<'_>) -> Result<Head, Error> {
         let ask = Ask {
             method: Method::PUT,
-            target: key_path(key),
+            // The value need not come back; etcd 2.3 does not know this and sends it.
+            target: format!("{}?noValueOnSuccess=true", key_path(key)),
             form: Some(put.form()),
             is_repeatable: matches!(put.condition, Condition::None | Condition::Exists),
         };

@@ -153,12 +153,24 @@ async fn a_key_and_a_value_mean_themselves() {
         server.asked(),
         [
             format!(
-                "PUT {path}\nvalue=1%2B1%3D%25%3B%26%0A+%C3%BC&ttl=5&prevExist=false\
-                 &noValueOnSuccess=true"
+                "PUT {path}?noValueOnSuccess=true\nvalue=1%2B1%3D%25%3B%26%0A+%C3%BC&ttl=5&prevExist=false"
             ),
             format!("DELETE {path}?recursive=true\n"),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_value_that_fits_a_form_is_not_made_too_large_for_it() {
+    let server = Scripted::start(vec![Do::Say(201, "", SET)]).await;
+    let value = "ü".repeat((5 << 20) - 12).replacen("üü", "a=b&c%+; \n", 1);
+    server.client().put(&key("/a"), set(&value)).await.expect("written");
+    let asked = server.asked();
+    let form = asked[0].lines().last().expect("a form");
+    assert!(form.len() <= 10 << 20, "{}", form.len());
+    let pairs: Vec<_> = url::form_urlencoded::parse(form.as_bytes()).collect();
+    assert_eq!(pairs.len(), 1);
+    assert!(pairs[0] == ("value".into(), value.into()), "the value is the same");
 }
 
 #[tokio::test]
