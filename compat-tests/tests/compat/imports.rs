@@ -8,8 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
-use compat_tests::http::{Client, Request};
+use compat_tests::http::{Answer, Client, Request};
 use compat_tests::secure::{Authority, Secure};
 use compat_tests::server::{Server, Target, etcdynamo};
 use compat_tests::wait;
@@ -129,6 +130,16 @@ fn move_over(from: &Context, to: &Context) -> Outcome {
     for hidden in ["/_hidden/f", "/a/_lock/l"] {
         success(&to.get(hidden)?)?;
     }
+    // What is over there is over here.
+    for context in [from, to] {
+        let gone = wait::until(Duration::from_secs(10), || {
+            let answers = [context.get("/ttl/soon"), context.get("/ttl/soond")];
+            let is_gone =
+                |got: &Result<Answer, String>| got.as_ref().is_ok_and(|got| got.status() == 404);
+            answers.iter().all(is_gone).then_some(())
+        });
+        gone.ok_or("what had a TTL of a second is still there")?;
+    }
     for key in ["", "/a", "/queue", "/ttl"] {
         expect_equal(key, by_creation(to, key)?, by_creation(from, key)?)?;
     }
@@ -136,17 +147,6 @@ fn move_over(from: &Context, to: &Context) -> Outcome {
         let left = number(&success(&to.get(key)?)?, "node.ttl")?;
         expect(left <= most && left + 60 > most, || format!("{key} has {left} s"))?;
     }
-    // What is over there is over here.
-    let gone = |context: &Context| {
-        wait::until(std::time::Duration::from_secs(10), || {
-            let answers = [context.get("/ttl/soon"), context.get("/ttl/soond")];
-            answers
-                .iter()
-                .all(|got| got.as_ref().is_ok_and(|got| got.status() == 404))
-                .then_some(())
-        })
-    };
-    gone(to).ok_or("what had a TTL of a second is still there")?;
     Ok(())
 }
 
@@ -246,7 +246,7 @@ fn killed(context: &Context) -> Outcome {
             .spawn()
             .map_err(|error| error.to_string())?;
         let wanted = (at + fastrand::u64(0..20)).max(seen + 1);
-        let reached = wait::until(std::time::Duration::from_secs(60), || {
+        let reached = wait::until(Duration::from_secs(60), || {
             let is_over = !matches!(import.try_wait(), Ok(None));
             (is_over || count().is_ok_and(|count| count >= wanted)).then_some(())
         });
@@ -370,7 +370,7 @@ fn mortal(context: &Context) -> Outcome {
     let import = ["import", "--from", name(&file), "--to", &to];
     // However far it comes before the two seconds are over, nothing stays.
     ended(&import, 0)?;
-    let gone = wait::until(std::time::Duration::from_secs(10), || {
+    let gone = wait::until(Duration::from_secs(10), || {
         context.get("/d").is_ok_and(|got| got.status() == 404).then_some(())
     });
     gone.ok_or("the directory outlived its TTL")?;
