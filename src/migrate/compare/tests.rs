@@ -1,6 +1,9 @@
 //! Tables of trees and what differs.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, Cursor};
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::migrate::dump::{Header, Reader, Writer};
@@ -177,4 +180,68 @@ async fn a_tree_that_is_not_whole_is_no_result() {
     let error = comparing.compare(&mut tree(&mut whole), &mut tree(&mut cut), |_| ()).await;
     let error = error.expect_err("it is refused").to_string();
     assert!(error.starts_with("FILE: line 3: ") && error.ends_with("it is truncated"), "{error}");
+}
+
+/// The tree of these files, each with its value and createdIndex; what cannot be is left out.
+fn grown(files: &[(String, u8, u64)]) -> BTreeMap<String, Node> {
+    let mut tree = BTreeMap::<String, Node>::new();
+    for (key, value, created) in files {
+        let above: Vec<&str> = key.match_indices('/').skip(1).map(|(at, _)| &key[..at]).collect();
+        let is_file = |key: &&str| tree.get(*key).is_some_and(|node| !node.is_dir());
+        if tree.contains_key(key) || above.iter().any(is_file) {
+            continue;
+        }
+        for above in above {
+            tree.entry(above.to_owned()).or_insert_with(|| dir(above, *created));
+        }
+        tree.insert(key.clone(), file(key, &value.to_string(), *created));
+    }
+    tree
+}
+
+fn sorted(tree: &BTreeMap<String, Node>) -> Vec<Node> {
+    let mut nodes: Vec<Node> = tree.values().cloned().collect();
+    nodes.sort_by(|a, b| order::compare(&a.key, &b.key));
+    nodes
+}
+
+/// Whether two nodes of one directory were created in one order here, and in the other there.
+fn any_swap(a: &BTreeMap<String, Node>, b: &BTreeMap<String, Node>) -> bool {
+    let both: Vec<_> = a.values().filter_map(|node| Some((node, b.get(&node.key)?))).collect();
+    both.iter().any(|(one, one_there)| {
+        both.iter().any(|(other, other_there)| {
+            parent(&one.key) == parent(&other.key)
+                && one.created < other.created
+                && one_there.created > other_there.created
+        })
+    })
+}
+
+prop_compose! {
+    fn any_files()(
+        files in proptest::collection::vec(("(/(a|a!|b)){1,4}", 0..3_u8, 1..20_u64), 0..12)
+    ) -> Vec<(String, u8, u64)> {
+        files
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_found_is_what_looking_at_every_pair_finds(from in any_files(), to in any_files()) {
+        let (a, b) = (grown(&from), grown(&to));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let found = runtime.block_on(compared_at_most(1000, &sorted(&a), &sorted(&b)));
+        let both = || a.values().filter_map(|node| Some((node, b.get(&node.key)?)));
+        let count = |all: usize| all as u64;
+        prop_assert_eq!(found.missing, count(a.keys().filter(|key| !b.contains_key(*key)).count()));
+        prop_assert_eq!(found.extra, count(b.keys().filter(|key| !a.contains_key(*key)).count()));
+        let kinds = both().filter(|(a, b)| a.is_dir() != b.is_dir()).count();
+        prop_assert_eq!(found.kinds, count(kinds));
+        let is_other = |(a, b): &(&Node, &Node)| {
+            a.is_dir() == b.is_dir() && a.content != b.content
+        };
+        prop_assert_eq!(found.values, count(both().filter(is_other).count()));
+        prop_assert_eq!(found.orders > 0, any_swap(&a, &b));
+        prop_assert_eq!(found.differences(), count(found.first.len()));
+    }
 }
