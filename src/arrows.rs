@@ -62,6 +62,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     ("v2http/", &["crate::store", "crate::watch", "aws_", "fjall", "crate::app", "crate::config"]),
+    (
+        "v2client/",
+        &[
+            "aws_",
+            "fjall",
+            "crate::app",
+            "crate::clock",
+            "crate::config",
+            "crate::keyspace",
+            "crate::migrate",
+            "crate::store",
+            "crate::v2http",
+            "crate::watch",
+        ],
+    ),
     ("clock.rs", &["crate::store", "crate::keyspace", "crate::v2http", "hyper", "aws_"]),
     (
         "units.rs",
@@ -98,6 +113,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "tls/",
         &["hyper", "aws_", "crate::store", "crate::keyspace", "crate::v2http", "crate::config"],
+    ),
+    (
+        "migrate/",
+        &[
+            "hyper",
+            "aws_",
+            "fjall",
+            "crate::app",
+            "crate::commands",
+            "crate::config",
+            "crate::keyspace",
+            "crate::store",
+            "crate::v2http",
+            "crate::watch",
+        ],
     ),
     ("telemetry.rs", &["hyper", "aws_", "crate::store", "crate::keyspace"]),
     ("commands/", &["hyper", "aws_", "fjall", "crate::app", "crate::store", "crate::keyspace"]),

@@ -7,6 +7,7 @@
 //!           |                      \-> watch -> v2
 //!           \-> config, telemetry, store::{embedded, dynamodb}
 //! main -> commands -> v2http      what the program does beside serving
+//!                  \-> migrate -> v2client -> v2
 //! main -> app::administration     the same, of what is done to a table and its keyspaces
 //! leaves that anyone may use: clock, metrics, shutdown, tls, traces, units
 //! ```
@@ -17,7 +18,9 @@
 //!   rule. One store is a DynamoDB table, one a local directory.
 //! - [`keyspace`]: the service. Plans, commits, finds out lost outcomes, sweeps what is overdue.
 //! - [`watch`]: recent events in the order of their indexes, and who waits for more.
-//! - [`v2http`]: etcd's wire. hyper lives there and nowhere else; with the feature `lambda`, AWS Lambda's runtime too.
+//! - [`v2http`]: etcd's wire. hyper lives there, and in the client beside it; with the feature `lambda`, AWS Lambda's runtime too.
+//! - [`v2client`]: a client of any server of etcd's v2 API, for moving trees.
+//! - [`migrate`]: trees of any such server into files, from one to another, and held to each other.
 //! - [`tls`]: certificates from their files, and again when these change.
 //! - [`telemetry`], [`metrics`], [`traces`]: what operators see, as `docs/operations.md` tells it.
 //! - [`app`]: the only place that names a store; starts and stops everything in order, and
@@ -53,6 +56,7 @@ pub mod commands;
 pub mod config;
 pub mod keyspace;
 pub mod metrics;
+pub mod migrate;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
@@ -60,6 +64,7 @@ pub mod tls;
 pub mod traces;
 pub mod units;
 pub mod v2;
+pub mod v2client;
 pub mod v2http;
 pub mod watch;
 

@@ -1,6 +1,7 @@
 //! The etcdynamo program: what is asked for, log, server or command, exit code.
 
 use std::env;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use etcdynamo::app::{self, administration};
@@ -21,6 +22,10 @@ async fn main() -> ExitCode {
         Ok(Asked::HealthCheck(check)) => tell(commands::healthcheck::run(&check).await),
         Ok(Asked::Table(command)) => tell(administration::table(&command).await),
         Ok(Asked::Keyspace(command)) => tell(administration::keyspace(&command).await),
+        Ok(Asked::Export(export)) => end(commands::export::run(&export).await),
+        Ok(Asked::Verify(verify)) => end(commands::verify::run(&verify).await),
+        Ok(Asked::Info(info)) => tell(commands::info::run(&info).await),
+        Ok(Asked::Import(import)) => tell(commands::import::run(*import).await),
         Err(instead) => {
             if instead.exit_code != 0 {
                 app::report_failed_start(&instead.text).await;
@@ -45,11 +50,17 @@ async fn serve(config: Config) -> ExitCode {
 fn tell<E: std::error::Error>(result: Result<String, E>) -> ExitCode {
     match result {
         Ok(line) => {
-            println!("{line}");
+            // Whoever reads no further does so on purpose; the exit code tells in any case.
+            let _ = writeln!(io::stdout(), "{line}");
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
     }
+}
+
+/// How a command went that said all that it had to say.
+fn end<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
 /// Help where it was asked for, mistakes where they were made.

@@ -8,6 +8,7 @@
 //! - [`server`]: starts, kills and restarts a target, with [`engine`] and [`process`] below it;
 //! - [`command`]: runs etcdynamo's commands to their end;
 //! - [`lambda`]: the server's program as a function of AWS Lambda, and what stands in for Lambda;
+//! - [`relay`]: a place in front of a server that comes and goes;
 //! - [`secure`]: the same under TLS, with certificates that are made for the occasion;
 //! - [`script`]: exchanges as text, the form most cases are written in;
 //! - [`differential`]: the same random requests to etcd and to a target, compared field for field.
@@ -26,6 +27,7 @@ pub mod json;
 pub mod lambda;
 pub mod process;
 pub mod proof;
+pub mod relay;
 pub mod script;
 pub mod secure;
 pub mod server;

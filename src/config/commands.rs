@@ -9,8 +9,11 @@ use clap::{Parser, Subcommand};
 
 use super::administration::{KeyspaceFlags, TableFlags};
 use super::health::HealthFlags;
+use super::import::ImportFlags;
+use super::migrate::{ExportFlags, InfoFlags, VerifyFlags};
 use super::{
-    Config, EXIT_USAGE, Flags, HealthCheck, KeyspaceCommand, Mistakes, NoConfig, TableCommand,
+    Config, EXIT_USAGE, ExportConfig, Flags, HealthCheck, ImportConfig, InfoConfig,
+    KeyspaceCommand, Mistakes, NoConfig, TableCommand, VerifyConfig,
 };
 
 /// An etcd v2 server whose memory is an Amazon DynamoDB table, or a local directory.
@@ -32,6 +35,15 @@ enum Command {
     Table(TableFlags),
     /// List, make, empty or delete the keyspaces of a DynamoDB table
     Keyspace(KeyspaceFlags),
+    /// Write a server's tree into a file
+    Export(Box<ExportFlags>),
+    /// Compare two trees, of servers or in files of `export`; exit with 0 if they are equal, else
+    /// with 1
+    Verify(Box<VerifyFlags>),
+    /// Tell what a server is and what it holds
+    Info(Box<InfoFlags>),
+    /// Copy a tree from a server of etcd v2, or from a file of `export`, to a server
+    Import(Box<ImportFlags>),
 }
 
 /// What is asked for.
@@ -45,6 +57,14 @@ pub enum Asked {
     Table(TableCommand),
     /// Something about the keyspaces of a table.
     Keyspace(KeyspaceCommand),
+    /// To write a tree into a file.
+    Export(Box<ExportConfig>),
+    /// To compare two trees.
+    Verify(Box<VerifyConfig>),
+    /// To tell what a server holds.
+    Info(Box<InfoConfig>),
+    /// To copy a tree to a server.
+    Import(Box<ImportConfig>),
 }
 
 impl Asked {
@@ -59,6 +79,10 @@ impl Asked {
             Some(Command::Healthcheck(flags)) => flags.meaning().map(Asked::HealthCheck),
             Some(Command::Table(flags)) => flags.meaning().map(Asked::Table),
             Some(Command::Keyspace(flags)) => flags.meaning().map(Asked::Keyspace),
+            Some(Command::Export(flags)) => flags.meaning().map(Box::new).map(Asked::Export),
+            Some(Command::Verify(flags)) => flags.meaning().map(Box::new).map(Asked::Verify),
+            Some(Command::Info(flags)) => flags.meaning().map(Box::new).map(Asked::Info),
+            Some(Command::Import(flags)) => flags.meaning().map(Box::new).map(Asked::Import),
         };
         asked.map_err(|mistakes: Mistakes| NoConfig {
             text: mistakes.to_string(),

@@ -5,11 +5,8 @@ use std::ffi::OsString;
 use super::*;
 
 fn config(args: &[&str]) -> Result<Config, NoConfig> {
-    match asked(args) {
-        Ok(Asked::Serve(config)) => Ok(*config),
-        Ok(command) => panic!("{args:?} are asked for {command:?}"),
-        Err(instead) => Err(instead),
-    }
+    let Asked::Serve(config) = asked(args)? else { panic!("{args:?} ask for a command") };
+    Ok(*config)
 }
 
 fn asked(args: &[&str]) -> Result<Asked, NoConfig> {

@@ -16,7 +16,9 @@ mod differences;
 mod differential;
 mod endpoints;
 mod expiry;
+mod follows;
 mod gateways;
+mod imports;
 mod indexes;
 mod keyspaces;
 mod lambda;
@@ -30,6 +32,7 @@ mod scripts;
 mod security;
 mod traces;
 mod transport;
+mod trees;
 mod watch;
 mod watcher;
 
@@ -97,6 +100,7 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("operations", operations::cases(target)));
     areas.push(("traces", traces::cases(target)));
     areas.push(("transport", transport::cases()));
+    areas.push(("trees", trees::cases(target)));
     areas.push(("differences", differences::cases(target)));
     areas.push(("differential", differential::cases()));
     areas.push(("gateways", gateways::cases(target)));
@@ -109,6 +113,8 @@ fn areas(target: Target) -> Vec<(&'static str, Vec<Case>)> {
     areas.push(("administration", administration::cases(target)));
     areas.push(("keyspaces", keyspaces::cases(target)));
     areas.push(("lambda", lambda::cases(target)));
+    areas.push(("follows", follows::cases(target)));
+    areas.push(("imports", imports::cases(target)));
     areas.push(("auth", scripts::auth()));
     areas
 }
