@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::{IndexClock, SystemClock, unix_ms};
-use crate::config::{Config, ReadConsistency, StoreConfig, TableConfig, WatchKind};
+use crate::config::{Config, ReadConsistency, Runtime, StoreConfig, TableConfig, WatchKind};
 use crate::keyspace::{self, Access, Keyspace, Reach};
 use crate::metrics::{self, DynamodbCall};
 use crate::store::dynamodb::{Consumed, DynamoDbConfig, DynamoDbStore, Meter, Timing};
@@ -104,7 +104,7 @@ pub(super) fn index_clock() -> IndexClock {
     IndexClock::new(Arc::new(SystemClock), MAX_DRIFT_US, EtcdIndex(0)).in_lane(fastrand::u64(..))
 }
 
-/// Opens the keyspace in a store, and removes what is overdue.
+/// Opens the keyspace in a store, and removes what is overdue, unless requests do.
 pub(super) async fn open_keyspace<S: Store>(
     config: &Config,
     opened: Opened<S>,
@@ -134,9 +134,13 @@ pub(super) async fn open_keyspace<S: Store>(
     if config.read_only {
         tracing::info!("this gateway only reads: writes are refused");
     }
-    keyspace
-        .sweep()
-        .await
-        .map_err(|error| StartError::new("cannot remove what is overdue", error.chain()))?;
+    match config.runtime {
+        Runtime::Server => keyspace
+            .sweep()
+            .await
+            .map_err(|error| StartError::new("cannot remove what is overdue", error.chain()))?,
+        // Each request does that before it is answered, and a start has little time there.
+        Runtime::Lambda => {}
+    }
     Ok(Arc::new(keyspace))
 }

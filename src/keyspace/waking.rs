@@ -28,9 +28,10 @@
 //!
 //! **Slots.** Signs of processes that were killed stay behind, so slots are soon all taken, and whoever starts
 //! takes the one of the oldest sign: of one that is gone, or one that stands still. Therefore a write looks first
-//! whether its slot is still its own. Between that look and the next one, 10 s later, two gateways share a slot only if
-//! more than 16 of them write within these 10 s. What that costs: of a write whose reply got lost, while the other one writes
-//! the same key, the outcome may not be known any more, and its client is told so (300), never wrongly.
+//! whether its slot is still its own. Until the next look, 10 s later, two gateways share a slot only if more than 16 of
+//! them write within these 10 s, or if one was taking the slot over at the moment of the look. What that costs: of a
+//! write whose reply got lost, while the other one writes the same key, the outcome may not be known any more,
+//! and its client is told so (300), never wrongly.
 //!
 //! Time that passes is the larger of two clocks' difference: the monotonic one may stand still with the machine.
 

@@ -274,6 +274,8 @@ impl Connection {
                 Ok(Fill::Bytes)
             }
             Err(error) if is_timeout(&error) => Ok(Fill::Silence),
+            // A read with a timeout is not taken up again after this process itself stood still.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.fill(deadline),
             Err(error) => Err(error),
         }
     }

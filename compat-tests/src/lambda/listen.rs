@@ -106,9 +106,11 @@ fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Came>
             return Ok(Some(came));
         }
         let mut piece = [0_u8; 64 << 10];
-        match stream.read(&mut piece)? {
-            0 => return Ok(None),
-            count => buffer.extend_from_slice(&piece[..count]),
+        match stream.read(&mut piece) {
+            Ok(0) => return Ok(None),
+            Ok(count) => buffer.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Its way to the engine has the guard of a gateway without the permission to make tables. What the table of paths and
 //! queries of each sender is in detail, the server's own unit tests show; and what AWS makes of it all, nobody shows here.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use compat_tests::engine::{Engine, new_table};
 use compat_tests::http::{Client, Request};
 use compat_tests::lambda::event::CLIENT;
 use compat_tests::lambda::{Environment, Outcome as Told, Sender, Url};
+use compat_tests::process::{program, tool};
 use compat_tests::server::{Server, Target};
 use compat_tests::wait;
 use serde_json::{Value, json};
@@ -43,6 +45,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         Case::alone("it answers as the server does and stands still between requests", exchanges),
         Case::alone("users and roles count as ever", users),
         Case::alone("every sender reaches the same keys", senders),
+        Case::alone("etcdctl works with its URL", etcdctl),
         Case::alone("what does not fit or cannot be is refused with a word", refusals),
         Case::alone("environments and a gateway agree on one table", beside),
         Case::alone("after a long stillness nothing old is answered", stillness),
@@ -213,6 +216,30 @@ fn reaches(bench: &Bench, there: &Context, sender: Sender) -> Outcome {
     success(&ask("DELETE", "?recursive=true", None)?).map(|_| ())
 }
 
+/// Through a stage of an API; without asking for the members, whose URL is one of AWS's.
+fn etcdctl(context: &Context) -> Outcome {
+    let bench = Bench::new(context.target)?;
+    let function = bench.function(Sender::HttpApi, &[])?;
+    let endpoint = format!("http://{}/prod", function.url.address());
+    let run = |arguments: &[&str], said: &str| -> Outcome {
+        let mut command = Command::new(program("ETCDCTL_BIN", &tool("bin/etcdctl")));
+        command.env("ETCDCTL_API", "2").args(["--no-sync", "--endpoints", &endpoint]);
+        let done = command.args(arguments).output().map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+        expect(text.contains(said), || format!("{arguments:?}: {text}"))
+    };
+    run(&["set", "/app/a b", "50% \u{e9}"], "50% \u{e9}")?;
+    run(&["get", "/app/a b"], "50% \u{e9}")?;
+    run(&["mk", "/app/a b", "x"], "105: Key already exists (/app/a b)")?;
+    run(&["set", "--swap-with-value", "no", "/app/a b", "x"], "101: Compare failed")?;
+    run(&["mkdir", "/app/d"], "")?;
+    run(&["ls", "-r", "--sort", "-p", "/"], "/app/\n/app/a b\n/app/d/\n")?;
+    run(&["user", "add", "root:pw"], "User root created")?;
+    run(&["role", "list"], "root")?;
+    run(&["rm", "-r", "/app"], "")?;
+    run(&["get", "/app/a b"], "100: Key not found (/app)")
+}
+
 fn refusals(context: &Context) -> Outcome {
     let bench = Bench::new(context.target)?;
     let there = bench.gateway()?;
@@ -298,6 +325,9 @@ fn stillness(context: &Context) -> Outcome {
     wait::pass(LONG);
     function.environment.thaw()?;
     expect_status(&here.get("/open")?, 401)?;
+    // One that starts lets nobody through before it knows.
+    let fresh = bench.function(Sender::FunctionUrl, &[])?;
+    expect_status(&fresh.at(&there.prefix).get("/open")?, 401)?;
     let request = Request::new("GET", &here.path("/d/f")).header(ROOT.0, ROOT.1);
     expect_error(&here.send(&request)?, 100, &here.key("/d"))?;
     function.environment.freeze()?;
