@@ -29,6 +29,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// The same where somebody waits for an index to be reached.
 const LONGEST_TO_GOAL: Duration = Duration::from_millis(500);
 
+/// No silent watch is followed by the next one sooner.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// How long is waited before a source that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -169,6 +172,7 @@ impl Fetcher {
             }
             let longest = if open.is_some() { LONGEST_TO_GOAL } else { LONGEST };
             let watch = Watch { from: self.from, recursive: true, longest };
+            let asked = Instant::now();
             let watched = tokio::select! {
                 watched = self.client.watch(&self.key, watch) => watched,
                 changed = self.goal.changed() => match changed {
@@ -179,6 +183,10 @@ impl Fetcher {
                     Err(_) => return Err(Unwanted),
                 },
             };
+            if matches!(watched, Ok(Watched::Silence { .. })) && asked.elapsed() < SHORTEST {
+                // Something in between may end every watch at once.
+                sleep(SHORTEST).await;
+            }
             self.heard(watched, open.is_none()).await?;
         }
     }
