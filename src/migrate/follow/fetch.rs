@@ -192,10 +192,11 @@ impl Fetcher {
     }
 
     /// Whether nothing up to the goal is to come. A member that is behind the one that named the goal
-    /// gets some time.
+    /// gets some time. So does a source that cannot be watched: at the end all of it is read anyway.
     fn has_reached(&self, goal: Goal, since: Instant) -> bool {
-        let is_quiet = self.silent.is_some() && since.elapsed() > LONGEST;
-        self.from > goal.index || self.passed >= goal.index || is_quiet
+        let is_over = self.silent.is_some() || (goal.is_last && self.trouble.is_some());
+        let is_late = is_over && since.elapsed() > LONGEST;
+        self.from > goal.index || self.passed >= goal.index || is_late
     }
 
     async fn heard(
