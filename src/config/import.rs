@@ -30,8 +30,8 @@ pub(super) struct ImportFlags {
     #[command(flatten)]
     scope: ScopeFlags,
 
-    /// The target may hold nodes already: write those that are missing or differ. Nothing is
-    /// removed.
+    /// The target may hold nodes already: write those that are missing or differ. Without --follow
+    /// nothing is removed.
     #[arg(long, env = "ETCDYNAMO_RESUME")]
     resume: bool,
 

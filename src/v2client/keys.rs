@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::de::DeserializeOwned;
@@ -124,7 +125,11 @@ fn sparingly_encoded(value: &str) -> String {
 
 impl Put<'_> {
     fn form(&self) -> String {
-        let mut form = Serializer::new(String::new());
+        let bytes = match self.state {
+            State::File(value) => value.len(),
+            State::Refresh | State::Dir => 0,
+        };
+        let mut form = Serializer::new(String::with_capacity(bytes + 128));
         match self.state {
             State::File(value) => form.append_pair("value", value),
             State::Refresh => form.append_pair("refresh", "true"),
@@ -181,7 +186,7 @@ impl Client {
             method: Method::PUT,
             // The value need not come back; etcd 2.3 does not know this and sends it.
             target: format!("{}?noValueOnSuccess=true", key_path(key)),
-            form: Some(put.form()),
+            form: Some(Bytes::from(put.form())),
             is_repeatable: matches!(put.condition, Condition::None | Condition::Exists),
         };
         self.acknowledged(&ask).await

@@ -78,7 +78,7 @@ struct Ask {
     method: Method,
     /// From the slash on, percent-encoded, with its query.
     target: String,
-    form: Option<String>,
+    form: Option<Bytes>,
     /// Whether it may be carried out twice.
     is_repeatable: bool,
 }
@@ -233,7 +233,7 @@ impl Client {
             None => Bytes::new(),
             Some(form) => {
                 request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-                Bytes::from(form.clone())
+                form.clone()
             }
         };
         request.body(Full::new(body)).expect("a URL that was read, and a target that is encoded")

@@ -40,6 +40,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         cases.push(Case::alone("the source is lost and found", source_lost));
         cases.push(Case::alone("more happens than the source remembers", outrun));
         cases.push(Case::alone("the source begins anew", anew));
+        cases.push(Case::alone("a source that cannot be watched is read at the end", unwatchable));
         cases.push(Case::alone("a second signal stops at once", second_signal));
     }
     cases
@@ -401,6 +402,21 @@ fn anew(context: &Context) -> Outcome {
     });
     is_new.ok_or_else(|| format!("the target has the old tree\n{}", follower.log()))?;
     follower.finish(&flags)
+}
+
+fn unwatchable(context: &Context) -> Outcome {
+    let source = Server::start_with(context.target, &["--watch", "off"])?;
+    let (target, to) = empty(context.target)?;
+    let flags = flags(&format!("http://{}", source.address()), &to);
+    let mut follower = Follower::begin(&flags, &[])?;
+    follower.wait_for("the source cannot be watched: ")?;
+    let path = "/v2/keys/case/f";
+    let put = source.client().send(&Request::new("PUT", path).form("value=1"));
+    expect_status(&put.map_err(|error| error.to_string())?, 201)?;
+    let code = follower.stop("-TERM")?;
+    expect(code == Some(0), || format!("it ended with {code:?}\n{}", follower.log()))?;
+    let got = target.client().send(&Request::new("GET", path));
+    expect_status(&got.map_err(|error| error.to_string())?, 200)
 }
 
 fn second_signal(context: &Context) -> Outcome {

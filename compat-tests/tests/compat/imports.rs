@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compat_tests::http::{Answer, Client, Request};
+use compat_tests::relay::Relay;
 use compat_tests::secure::{Authority, Secure};
 use compat_tests::server::{Server, Target, etcdynamo};
 use compat_tests::wait;
@@ -20,6 +21,9 @@ use super::context::{
     text,
 };
 use super::trees::{directory, ended, name, refused, told, url};
+
+/// The most memory that an import may take of a tree of 128 MiB.
+const MOST_MEMORY: u64 = 112 << 20;
 
 pub(crate) fn cases(target: Target) -> Vec<Case> {
     let mut cases = vec![
@@ -35,6 +39,8 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
     }
     if target == Target::Embedded {
         cases.push(Case::alone("a source is read by TLS", tls));
+        cases.push(Case::alone("the target is killed and comes back", target_killed));
+        cases.push(Case::alone("large values do not need memory", memory));
         cases.push(Case::new("a directory that expires takes its nodes along", mortal));
         cases.push(Case::new("flags that make no sense are refused", mistakes));
     }
@@ -264,6 +270,73 @@ fn killed(context: &Context) -> Outcome {
         expect_equal(directory, by_creation(context, directory)?, by_creation(&from, directory)?)?;
     }
     ended(&words("verify", &flags, &[]), 0).map(drop)
+}
+
+/// What was acknowledged nowhere is sent again, and comes out the same.
+fn target_killed(context: &Context) -> Outcome {
+    let (_etcd, from) = etcd_beside(context)?;
+    for number in 0..400 {
+        expect_status(&from.put(&format!("/d{}/f{number}", number % 4), "value=1")?, 201)?;
+    }
+    let mut target = Server::start(Target::Embedded)?;
+    let relay = Relay::start(target.address())?;
+    let (source, to, prefix) = (url(&from), relay.url(), from.key(""));
+    let flags = ["--from", &source, "--to", &to, "--prefix", &prefix].map(str::to_owned);
+    let mut import = etcdynamo()
+        .args(words("import", &flags, &["--concurrency", "2"]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let listing = Request::new("GET", &format!("/v2/keys{prefix}?recursive=true"));
+    let begun = wait::until(Duration::from_secs(60), || {
+        let listed = target.client().send(&listing).ok()?;
+        (listed.text().matches("\"value\"").count() >= 50).then_some(())
+    });
+    relay.point_at(None);
+    target.kill();
+    let restarted = target.restart();
+    relay.point_at(Some(target.address()));
+    let ended = wait::until(Duration::from_secs(60), || import.try_wait().transpose());
+    // It may be through.
+    let _ = import.kill();
+    let _ = import.wait();
+    begun.ok_or("it did not begin")?;
+    restarted?;
+    let ended = ended.ok_or("it did not end")?.map_err(|error| error.to_string())?;
+    expect_equal("code", ended.code(), Some(0))?;
+    super::trees::ended(&words("verify", &flags, &[]), 0).map(drop)
+}
+
+/// Large values, in more directories than are written to at once.
+fn memory(context: &Context) -> Outcome {
+    let (_etcd, from) = etcd_beside(context)?;
+    vacate(context)?;
+    let form = format!("value={}", "x".repeat(1 << 20));
+    for number in 0..128 {
+        expect_status(&from.put(&format!("/d{number}/f"), &form)?, 201)?;
+    }
+    let flags = both(&from, context);
+    let mut import = etcdynamo()
+        .args(words("import", &flags, &[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut peak = 0;
+    let ended = wait::until(Duration::from_secs(120), || {
+        let status = fs::read_to_string(format!("/proc/{}/status", import.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        import.try_wait().transpose()
+    });
+    let _ = import.kill();
+    let _ = import.wait();
+    let ended = ended.ok_or("it did not end")?.map_err(|error| error.to_string())?;
+    expect_equal("code", ended.code(), Some(0))?;
+    expect(peak > 0 && peak < MOST_MEMORY, || format!("it took {peak} bytes"))
 }
 
 fn credentials(context: &Context) -> Outcome {

@@ -29,6 +29,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// The same where somebody waits for an index to be reached.
 const LONGEST_TO_GOAL: Duration = Duration::from_millis(500);
 
+/// No silent watch is followed by the next one sooner.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// How long is waited before a source that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -169,6 +172,7 @@ impl Fetcher {
             }
             let longest = if open.is_some() { LONGEST_TO_GOAL } else { LONGEST };
             let watch = Watch { from: self.from, recursive: true, longest };
+            let asked = Instant::now();
             let watched = tokio::select! {
                 watched = self.client.watch(&self.key, watch) => watched,
                 changed = self.goal.changed() => match changed {
@@ -179,15 +183,20 @@ impl Fetcher {
                     Err(_) => return Err(Unwanted),
                 },
             };
+            if matches!(watched, Ok(Watched::Silence { .. })) && asked.elapsed() < SHORTEST {
+                // Something in between may end every watch at once.
+                sleep(SHORTEST).await;
+            }
             self.heard(watched, open.is_none()).await?;
         }
     }
 
     /// Whether nothing up to the goal is to come. A member that is behind the one that named the goal
-    /// gets some time.
+    /// gets some time. So does a source that cannot be watched: at the end all of it is read anyway.
     fn has_reached(&self, goal: Goal, since: Instant) -> bool {
-        let is_quiet = self.silent.is_some() && since.elapsed() > LONGEST;
-        self.from > goal.index || self.passed >= goal.index || is_quiet
+        let is_over = self.silent.is_some() || (goal.is_last && self.trouble.is_some());
+        let is_late = is_over && since.elapsed() > LONGEST;
+        self.from > goal.index || self.passed >= goal.index || is_late
     }
 
     async fn heard(

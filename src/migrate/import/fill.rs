@@ -24,9 +24,12 @@ use super::spool::Spool;
 use super::target::{Refused, Target};
 use super::{Failures, Fatal};
 
-/// How much is read from the dump at once.
+/// How much is read from the dump at once; a larger node is read alone.
 const BATCH_NODES: usize = 64;
-const BATCH_BYTES: u64 = 1 << 20;
+const BATCH_BYTES: u64 = 256 << 10;
+
+/// How much of the dump is in memory at any moment, in KiB, several times over while it is sent.
+const ROOM_KIB: u32 = 4 << 10;
 
 /// How it went.
 #[derive(Debug, Default)]
@@ -59,6 +62,8 @@ pub(in crate::migrate) struct Fill<'a> {
     filled: &'a Filled,
     /// The directories that are to get their TTL.
     mortal: Mutex<Vec<NodeId>>,
+    /// For what is read and not written yet.
+    room: Semaphore,
 }
 
 /// The directories that are there and not yet filled.
@@ -115,7 +120,8 @@ impl<'a> Fill<'a> {
         target: &'a Target,
         filled: &'a Filled,
     ) -> Fill<'a> {
-        Fill { plan, spool, target, filled, mortal: Mutex::new(Vec::new()) }
+        let (mortal, room) = (Mutex::new(Vec::new()), Semaphore::new(ROOM_KIB as usize));
+        Fill { plan, spool, target, filled, mortal, room }
     }
 
     /// Carries it out, in so many directories at once.
@@ -147,8 +153,12 @@ impl<'a> Fill<'a> {
     async fn group(&self, group: Group, queue: &Queue) -> Result<(), Fatal> {
         let mut rest = self.plan.group(group);
         while !rest.is_empty() && !queue.has_failed() {
-            let nodes = self.read(rest).await?;
-            let (batch, later) = rest.split_at(nodes.len());
+            let (batch, later) = rest.split_at(self.batch(rest));
+            let bytes: u64 = batch.iter().map(|id| self.plan.line_bytes(*id)).sum();
+            let kib = u32::try_from(bytes >> 10).unwrap_or(ROOM_KIB).min(ROOM_KIB);
+            // It is never closed.
+            let _room = self.room.acquire_many(kib).await.ok();
+            let nodes = self.read(batch).await?;
             for (id, node) in batch.iter().zip(nodes) {
                 let is_there = match node {
                     None => {
@@ -166,26 +176,27 @@ impl<'a> Fill<'a> {
         Ok(())
     }
 
-    /// The first nodes of these, at least one; `None` for one that is as it should be.
+    /// How many of these are read at once, at least one.
+    fn batch(&self, ids: &[NodeId]) -> usize {
+        let mut bytes = 0;
+        let fits = |id: &&NodeId| {
+            bytes += self.plan.line_bytes(**id);
+            bytes <= BATCH_BYTES
+        };
+        ids.iter().take(BATCH_NODES).take_while(fits).count().max(1)
+    }
+
+    /// Reads nodes; `None` for one that is as it should be.
     async fn read(&self, ids: &[NodeId]) -> Result<Vec<Option<Node>>, Fatal> {
         let place = |id: &NodeId| match self.plan.todo(*id) {
             Todo::Nothing => None,
             Todo::Make | Todo::Change => Some(self.plan.offset(*id)),
         };
-        let places: Vec<Option<u64>> = ids.iter().take(BATCH_NODES).map(place).collect();
+        let places: Vec<Option<u64>> = ids.iter().map(place).collect();
         let spool = self.spool.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut nodes = Vec::with_capacity(places.len());
-            let mut bytes = 0;
-            for place in places {
-                let node = place.map(|offset| spool.node_at(offset)).transpose()?;
-                bytes += node.as_ref().map_or(0, Node::bytes);
-                nodes.push(node);
-                if bytes > BATCH_BYTES {
-                    break;
-                }
-            }
-            Ok(nodes)
+            let node = |place: Option<u64>| place.map(|at| spool.node_at(at)).transpose();
+            places.into_iter().map(node).collect::<Result<Vec<_>, _>>()
         });
         read.await.expect("it does not panic").map_err(Fatal::Dump)
     }

@@ -46,7 +46,7 @@ pub(in crate::migrate) enum Group {
 #[derive(Debug)]
 pub(in crate::migrate) struct Plan {
     header: Header,
-    /// Where the line of each node is.
+    /// Where the line of each node is, and where the last one ends.
     offsets: Vec<u64>,
     todo: Vec<Todo>,
     /// All nodes, group by group, each in the order of createdIndex. The last group is the roots.
@@ -104,6 +104,7 @@ impl Plan {
             offsets.push(entry.at);
             seen.push(Seen { parent: u32::MAX, created: node.created });
         }
+        offsets.push(reader.bytes());
         let header = reader.header().clone();
         let (grouped, begins) = group(&seen);
         let todo = vec![Todo::Make; seen.len()];
@@ -117,7 +118,7 @@ impl Plan {
 
     /// How many nodes it has.
     pub(in crate::migrate) fn len(&self) -> u64 {
-        self.offsets.len() as u64
+        self.todo.len() as u64
     }
 
     /// The bytes of all keys and values.
@@ -128,6 +129,11 @@ impl Plan {
     /// Where the line of a node is.
     pub(in crate::migrate) fn offset(&self, node: NodeId) -> u64 {
         self.offsets[node.at()]
+    }
+
+    /// The bytes of the line of a node, with those of its key and value.
+    pub(in crate::migrate) fn line_bytes(&self, node: NodeId) -> u64 {
+        self.offsets[node.at() + 1] - self.offsets[node.at()]
     }
 
     /// What is left to do with a node.
@@ -148,7 +154,7 @@ impl Plan {
     /// The nodes of a group in the order in which they are made.
     pub(in crate::migrate) fn group(&self, group: Group) -> &[NodeId] {
         let number = match group {
-            Group::Roots => self.offsets.len(),
+            Group::Roots => self.todo.len(),
             Group::Of(directory) => directory.at(),
         };
         &self.grouped[self.begins[number] as usize..self.begins[number + 1] as usize]
@@ -244,6 +250,8 @@ mod tests {
         let d = plan.group(Group::Roots)[0];
         assert!(plan.group(Group::Of(d)).is_empty());
         assert_eq!((plan.size(a), plan.size(b), plan.size(d)), (5, 3, 1));
+        let line = r#"{"key":"/d","dir":true,"createdIndex":2,"modifiedIndex":1}"#;
+        assert_eq!(plan.line_bytes(d), line.len() as u64 + 1);
     }
 
     #[test]
