@@ -96,10 +96,9 @@ mod tests {
     /// The configuration, or all that is wrong with it.
     fn config(args: &[&str]) -> Result<Config, String> {
         let args = ["etcdynamo"].iter().chain(args).map(OsString::from);
-        match Asked::from_args(args).map_err(|refused| refused.text)? {
-            Asked::Serve(config) => Ok(*config),
-            other => Err(format!("{other:?}")),
-        }
+        let asked = Asked::from_args(args).map_err(|refused| refused.text)?;
+        let Asked::Serve(config) = asked else { return Err(format!("{asked:?}")) };
+        Ok(*config)
     }
 
     #[test]
