@@ -40,6 +40,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         cases.push(Case::alone("the source is lost and found", source_lost));
         cases.push(Case::alone("more happens than the source remembers", outrun));
         cases.push(Case::alone("the source begins anew", anew));
+        cases.push(Case::alone("what is over before it comes leaves what it left there", late));
         cases.push(Case::alone("a source that cannot be watched is read at the end", unwatchable));
         cases.push(Case::alone("a second signal stops at once", second_signal));
     }
@@ -401,6 +402,29 @@ fn anew(context: &Context) -> Outcome {
         (get("new") == Some(200) && get("old1") == Some(404)).then_some(())
     });
     is_new.ok_or_else(|| format!("the target has the old tree\n{}", follower.log()))?;
+    follower.finish(&flags)
+}
+
+/// A file whose TTL is over before its event comes, in directories that were made for it.
+fn late(context: &Context) -> Outcome {
+    let (_etcd, from) = etcd_beside(context)?;
+    expect_status(&from.put("/f", "value=1")?, 201)?;
+    let prefix = context.key("");
+    let (source, target) = (url(&from), url(context));
+    let flags = ["--from", &source, "--to", &target, "--prefix", &prefix].map(str::to_owned);
+    let follower = Follower::start(&flags, &["--resume"])?;
+    follower.signal("-STOP")?;
+    expect_status(&from.put("/x/y/z", "value=1&ttl=1")?, 201)?;
+    let gone = wait::until(PATIENCE, || {
+        from.get("/x/y/z").is_ok_and(|got| got.status() == 404).then_some(())
+    });
+    follower.signal("-CONT")?;
+    gone.ok_or("it does not expire")?;
+    let there = wait::until(PATIENCE, || {
+        context.get("/x/y").is_ok_and(|got| got.status() == 200).then_some(())
+    });
+    there.ok_or_else(|| format!("the directories do not come\n{}", follower.log()))?;
+    expect_status(&context.get("/x/y/z")?, 404)?;
     follower.finish(&flags)
 }
 

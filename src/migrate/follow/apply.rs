@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::super::import::{
     Extra, Fatal, Imported, Refused, join, parsed, plan_with_mortals, spool, write,
 };
-use super::super::node::{is_below, is_hidden_below};
+use super::super::node::{is_below, is_hidden_below, parent};
 use super::super::ttl::{Left, left, now};
 use super::super::{Scope, TreeError};
 use super::Follower;
@@ -18,7 +18,7 @@ use super::action::{Action, Written, action};
 use super::fetch::{Message, Told};
 use super::leases::Lease;
 use crate::v2client::error::{KEY_NOT_FOUND, NODE_EXIST, NOT_DIR, NOT_FILE};
-use crate::v2client::{Condition, Delete, Error, Put, State};
+use crate::v2client::{Condition, Delete, Error, Get, Put, State};
 
 /// How long is waited before a server is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -131,8 +131,37 @@ impl Follower<'_> {
                     (self.pace.tell)(&refusal);
                 }
                 self.refused += mirrored.refused;
-                Ok(())
+                match self.lacks_above(key).await? {
+                    Some(above) => Err(Hindered::Differs(above)),
+                    None => Ok(()),
+                }
             }
+        }
+    }
+
+    /// The first directory above a node that the target does not have. One that is gone from the
+    /// source may have left the directories there that were made for it.
+    async fn lacks_above(&self, key: &str) -> Result<Option<String>, Hindered> {
+        let prefix = self.source.scope.prefix.as_str();
+        if key == prefix || parent(key) == "/" {
+            return Ok(None);
+        }
+        // A node that is not there, so that no listing comes with the answer.
+        let probe = format!("{}/_etcdynamo", parent(key));
+        let get = Get { quorum: true, ..Get::default() };
+        match self.target.client().get(&path(&probe)?, get).await {
+            Ok(_) => Ok(None),
+            Err(Error::Refused(refusal))
+                if matches!(refusal.error_code, KEY_NOT_FOUND | NOT_DIR) =>
+            {
+                let above = refusal.cause;
+                let is_ours = above == prefix || is_below(&above, prefix);
+                Ok((above != probe && is_ours).then_some(above))
+            }
+            Err(error) => match self.target.judge(error).await {
+                Refused::Node(error) => Err(Hindered::Refused(error)),
+                Refused::All(fatal) => Err(Hindered::Fatal(fatal)),
+            },
         }
     }
 
