@@ -41,6 +41,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
         cases.push(Case::alone("more happens than the source remembers", outrun));
         cases.push(Case::alone("the source begins anew", anew));
         cases.push(Case::alone("what is over before it comes leaves what it left there", late));
+        cases.push(Case::alone("a directory that ran out at the target alone comes back", lapsed));
         cases.push(Case::alone("a source that cannot be watched is read at the end", unwatchable));
         cases.push(Case::alone("a second signal stops at once", second_signal));
     }
@@ -425,6 +426,33 @@ fn late(context: &Context) -> Outcome {
     });
     there.ok_or_else(|| format!("the directories do not come\n{}", follower.log()))?;
     expect_status(&context.get("/x/y/z")?, 404)?;
+    follower.finish(&flags)
+}
+
+/// A directory that runs out at the target before it is known that it does not at the source.
+fn lapsed(context: &Context) -> Outcome {
+    let (_etcd, from) = etcd_beside(context)?;
+    expect_status(&from.put("/d?dir=true&ttl=3", "")?, 201)?;
+    expect_status(&from.put("/d/f", "value=1")?, 201)?;
+    let prefix = context.key("");
+    let (source, target) = (url(&from), url(context));
+    let flags = ["--from", &source, "--to", &target, "--prefix", &prefix].map(str::to_owned);
+    let follower = Follower::start(&flags, &["--resume"])?;
+    follower.signal("-STOP")?;
+    // The first of these makes the directory anew at the target, and the second one finds it.
+    expect_status(&from.put("/d/g", "value=1")?, 201)?;
+    expect_status(&from.put("/d?dir=true&prevExist=true", "")?, 200)?;
+    let gone = wait::until(PATIENCE, || {
+        context.get("/d").is_ok_and(|got| got.status() == 404).then_some(())
+    });
+    follower.signal("-CONT")?;
+    gone.ok_or("it does not expire")?;
+    for key in ["/d/g", "/d/f"] {
+        let there = wait::until(PATIENCE, || {
+            context.get(key).is_ok_and(|got| got.status() == 200).then_some(())
+        });
+        there.ok_or_else(|| format!("{key} does not come back\n{}", follower.log()))?;
+    }
     follower.finish(&flags)
 }
 

@@ -167,6 +167,9 @@ impl Follower<'_> {
 
     async fn put(&mut self, written: &Written, condition: Condition) -> Result<(), Hindered> {
         let Written { key, value, created, expiration } = written;
+        if value.is_none() && self.leases.has_run_out(key, now()) {
+            return Err(Hindered::Differs(key.clone()));
+        }
         let ttl = match left(*expiration, now()) {
             Left::Forever => None,
             Left::Seconds(seconds) => Some(seconds),

@@ -90,6 +90,12 @@ impl Leases {
         }
     }
 
+    /// Whether a directory has run out at the target, as far as is known. It may be there again for
+    /// what was written in it since.
+    pub(super) fn has_run_out(&self, key: &str, now: Timestamp) -> bool {
+        self.kept.get(key).is_some_and(|kept| kept.lease.is_dir && kept.lease.expiration <= now)
+    }
+
     /// When the next look is due.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(due, _)| *due)
@@ -164,6 +170,17 @@ mod tests {
         assert_eq!(leases.known(&look), None);
         leases.forget("/a");
         assert_eq!((leases.known(&look), leases.next_due()), (None, None));
+    }
+
+    #[test]
+    fn only_directories_take_something_along_when_they_run_out() {
+        let mut leases = Leases::default();
+        let lease = Lease { expiration: at(1_000), created: 1, is_dir: true };
+        leases.set("/d", Some(lease), at(0));
+        leases.set("/f", Some(Lease { is_dir: false, ..lease }), at(0));
+        assert!(!leases.has_run_out("/d", at(999)));
+        assert!(leases.has_run_out("/d", at(1_000)));
+        assert!(!leases.has_run_out("/f", at(1_000)) && !leases.has_run_out("/g", at(1_000)));
     }
 
     #[test]

@@ -35,19 +35,13 @@ impl Follower<'_> {
     pub(super) async fn looked(&mut self, looked: Looked) -> Result<(), Fatal> {
         let Looked { look, node } = looked;
         let Some(known) = self.leases.known(&look) else { return Ok(()) };
-        let found = match node {
-            // Its watch tells what is wrong with the source.
-            Err(_) => Some(known),
-            Ok(node) => node.and_then(|node| {
-                let (created, is_dir) = (node.created_index, node.dir);
-                node.expiration.map(|expiration| Lease { expiration, created, is_dir })
-            }),
+        let lease = |node: Node| {
+            let (created, is_dir) = (node.created_index, node.dir);
+            node.expiration.map(|expiration| Lease { expiration, created, is_dir })
         };
-        let Some(found) = found else {
-            // It is gone, or has no TTL any more: an event says so.
-            self.leases.forget(&look.key);
-            return Ok(());
-        };
+        // Where it is gone, or has no TTL any more, an event says so, and until it is applied what
+        // is known of the target holds. What is wrong with the source is told by its watch.
+        let found = node.ok().flatten().and_then(lease).unwrap_or(known);
         if found.expiration <= known.expiration {
             self.leases.set(&look.key, Some(found), now());
             return Ok(());
