@@ -9,7 +9,7 @@
 //! main -> commands -> v2http      what the program does beside serving
 //!                  \-> migrate -> v2client -> v2
 //! main -> app::administration     the same, of what is done to a table and its keyspaces
-//! leaves that anyone may use: clock, metrics, shutdown, tls, traces, units
+//! leaves that anyone may use: clock, console, metrics, shutdown, tls, traces, units
 //! ```
 //!
 //! - [`v2`]: the rules of etcd v2, pure. What is known of the tree goes in; the next step comes
@@ -50,10 +50,13 @@
 //!   back over it is refused. What other gateways write comes from the table's stream.
 //! - No state of a gateway matters: another one finishes what it left.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod app;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod keyspace;
 pub mod metrics;
 pub mod migrate;

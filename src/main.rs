@@ -1,12 +1,13 @@
 //! The etcdynamo program: what is asked for, log, server or command, exit code.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::env;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use etcdynamo::app::{self, administration};
 use etcdynamo::config::{Asked, Config, NoConfig};
-use etcdynamo::{commands, telemetry};
+use etcdynamo::{commands, console, telemetry};
 
 /// Requests are many small allocations on several threads, which it does faster than the system's.
 #[global_allocator]
@@ -50,8 +51,7 @@ async fn serve(config: Config) -> ExitCode {
 fn tell<E: std::error::Error>(result: Result<String, E>) -> ExitCode {
     match result {
         Ok(line) => {
-            // Whoever reads no further does so on purpose; the exit code tells in any case.
-            let _ = writeln!(io::stdout(), "{line}");
+            console::answer(line);
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
@@ -66,13 +66,13 @@ fn end<E: std::error::Error>(result: Result<(), E>) -> ExitCode {
 /// Help where it was asked for, mistakes where they were made.
 fn explain(instead: &NoConfig) -> ExitCode {
     match instead.exit_code {
-        0 => print!("{}", instead.text),
-        _ => eprint!("{}", instead.text),
+        0 => console::answer(instead.text.trim_end()),
+        _ => console::remark(instead.text.trim_end()),
     }
     ExitCode::from(instead.exit_code)
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("etcdynamo: {error}");
+    console::remark(format_args!("etcdynamo: {error}"));
     ExitCode::from(EXIT_FAILED)
 }

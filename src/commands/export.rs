@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::progress::Progress;
 use crate::clock::{SystemClock, unix_ms};
 use crate::config::ExportConfig;
+use crate::console;
 use crate::migrate::dump::PartialFile;
 use crate::migrate::export::{Exported, export};
 use crate::v2client::Client;
@@ -87,12 +88,15 @@ fn tell(progress: &Progress, exported: Exported) {
         1 => String::new(),
         more => format!(", put together from {more} listings"),
     };
-    eprintln!("exported {} at index {index}{put_together}", progress.describe(nodes, bytes));
+    console::remark(format_args!(
+        "exported {} at index {index}{put_together}",
+        progress.describe(nodes, bytes)
+    ));
     if replaced > 0 {
-        eprintln!(
+        console::remark(format_args!(
             "warning: {replaced} nodes have U+FFFD in their key or value, which a server shows for \
              bytes that are not UTF-8: where it did, the copy has U+FFFD"
-        );
+        ));
     }
 }
 

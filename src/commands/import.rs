@@ -4,10 +4,10 @@
 //! is told on standard error, a line at a time; the result is one line.
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use crate::config::{ClientConfig, ImportConfig, ImportFrom, ImportMode};
+use crate::console;
 use crate::migrate::follow::{self, Following, Say};
 use crate::migrate::import::{self, Import, Imported, MayHold, Origin};
 use crate::shutdown::{Pace, Shutdown};
@@ -27,11 +27,11 @@ impl std::error::Error for NotImported {}
 
 /// Whoever reads no further is no reason to stop in the middle.
 fn tell(line: &str) {
-    let _ = writeln!(io::stderr(), "etcdynamo: {line}");
+    console::remark(format_args!("etcdynamo: {line}"));
 }
 
 fn ready(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    console::answer(line);
 }
 
 fn connect(endpoints: Endpoints, config: &ClientConfig) -> Result<Client, NotImported> {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::console;
+
 /// How often there is a line at most.
 const PACE: Duration = Duration::from_secs(2);
 
@@ -31,7 +33,7 @@ impl Progress {
         self.steps = 0;
         if self.told.elapsed() >= PACE {
             self.told = Instant::now();
-            eprintln!("{} ...", self.describe(nodes, bytes));
+            console::remark(format_args!("{} ...", self.describe(nodes, bytes)));
         }
     }
 

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::progress::Progress;
 use crate::clock::SystemClock;
 use crate::config::{TreePlace, VerifyConfig};
+use crate::console;
 use crate::migrate::compare::{Comparing, Comparison};
 use crate::migrate::dump::Reader;
 use crate::migrate::{DumpReader, Scope, Snapshot, Tree};
@@ -110,30 +111,28 @@ pub async fn run(config: &VerifyConfig) -> Result<(), NotEqual> {
         progress.step(nodes, bytes);
     });
     let found = compared.await.map_err(failed)?;
-    eprintln!("compared {}", progress.describe(nodes, bytes));
+    console::remark(format_args!("compared {}", progress.describe(nodes, bytes)));
     tell(&found)
 }
 
 fn tell(found: &Comparison) -> Result<(), NotEqual> {
-    let mut text = String::new();
     for difference in &found.first {
-        text.push_str(&format!("{difference}\n"));
+        console::answer(difference);
     }
     let untold = found.differences() - found.first.len() as u64;
     if untold > 0 && !found.first.is_empty() {
-        text.push_str(&format!("and {untold} more\n"));
+        console::answer(format_args!("and {untold} more"));
     }
     let result = match found.differences() {
         0 => Ok(()),
         _ => Err(NotEqual::Different(found.summary())),
     };
     if result.is_ok() {
-        text.push_str(&format!("equal: {} nodes\n", found.from));
+        console::answer(format_args!("equal: {} nodes", found.from));
     }
     if found.expired > 0 {
-        text.push_str(&format!("expired on one side, which is no difference: {}\n", found.expired));
+        let expired = found.expired;
+        console::answer(format_args!("expired on one side, which is no difference: {expired}"));
     }
-    // Who reads no further, as `head`, does so on purpose; the exit code tells in any case.
-    let _ = io::stdout().write_all(text.as_bytes());
     result
 }

@@ -32,6 +32,7 @@ pub(crate) fn cases(target: Target) -> Vec<Case> {
     if target == Target::Embedded {
         cases.push(Case::alone("a data directory has one user", one_user));
         cases.push(Case::new("wrong flags are all named at once", wrong_flags));
+        cases.push(Case::alone("a command goes on though nobody reads what it says", nobody_reads));
         cases.push(Case::alone(
             "healthcheck tells a server that lives from one that does not",
             health_check,
@@ -286,6 +287,39 @@ fn health_check(context: &Context) -> Outcome {
     expect_equal("exit code", gone.status.code(), Some(1))?;
     let complaint = String::from_utf8_lossy(&gone.stderr).into_owned();
     expect(complaint.contains(&url), || format!("it does not say whom it asked: {complaint}"))
+}
+
+/// As with `| head`, which leaves in the middle, or a terminal that was closed.
+fn nobody_reads(context: &Context) -> Outcome {
+    let (server, own) = context.own_server()?;
+    own.put("/f", "value=1")?;
+    let url = format!("http://{}", server.address());
+    let file = server.data_dir().with_file_name("dump").display().to_string();
+    let absent = format!("{file}.absent");
+    for (command, code) in [
+        (&["--help"][..], 0),
+        (&["--no-such-flag"], 64),
+        (&["healthcheck", "--listen-client-urls", &url], 0),
+        (&["info", &url], 0),
+        (&["export", "--from", &url, &file], 0),
+        (&["verify", "--from", &url, "--to", &file], 0),
+        (&["import", "--from", &file, "--to", &url, "--resume"], 0),
+        (&["import", "--from", &file, "--to", &url], 1),
+        (&["verify", "--from", &url, "--to", &absent], 1),
+    ] {
+        let mut child = etcdynamo()
+            .args(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        drop((child.stdout.take(), child.stderr.take()));
+        let ended = wait::until(PATIENCE, || child.try_wait().transpose());
+        let ended = ended.ok_or("it does not end")?.map_err(|error| error.to_string())?;
+        expect_equal(&format!("exit code of {command:?}"), ended.code(), Some(code))?;
+    }
+    Ok(())
 }
 
 fn wrong_flags(_: &Context) -> Outcome {

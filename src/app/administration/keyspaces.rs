@@ -13,6 +13,7 @@ use super::{Bill, Failed, Progress, begin_log, store_config};
 use crate::app::open::index_clock;
 use crate::clock::{SystemClock, unix_ms};
 use crate::config::{Consent, KeyspaceCommand, KeyspacePlace, TablePlace};
+use crate::console;
 use crate::keyspace::{self, Access, Founded, Keyspace, NotRetired, Presence, Reach};
 use crate::store::dynamodb::DynamoDbStore;
 use crate::store::{Consistency, Store};
@@ -55,7 +56,7 @@ async fn list(place: &TablePlace) -> Result<String, Failed> {
         }
     }
     for note in census.notes() {
-        eprintln!("{note}");
+        console::remark(note);
     }
     bill.tell();
     Ok(census.to_string())
@@ -134,10 +135,10 @@ async fn delete(place: &KeyspacePlace, consent: Consent) -> Result<String, Faile
     }
     let clock = index_clock();
     let retired = keyspace::retire(&store, &clock, |time| {
-        eprintln!(
+        console::remark(format_args!(
             "a gateway was there not long ago: for {} s it is seen whether it still is",
             time.as_secs()
-        );
+        ));
     });
     retired.await.map_err(|error: NotRetired| about(place, error))?;
     let mut progress = Progress::of("items removed");

@@ -21,6 +21,7 @@ pub use keyspaces::keyspace;
 pub use tables::table;
 
 use crate::config::TablePlace;
+use crate::console;
 use crate::store::dynamodb::{DynamoDbConfig, Meter, Timing};
 use crate::telemetry::{self, LogFormat};
 use crate::units::Units;
@@ -83,7 +84,7 @@ impl Bill {
     /// Says it on standard error.
     fn tell(&self) {
         let Units { read, write } = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        eprintln!("consumed: {read} read units, {write} write units");
+        console::remark(format_args!("consumed: {read} read units, {write} write units"));
     }
 }
 
@@ -103,7 +104,7 @@ impl Progress {
     fn tell(&mut self, count: u64) {
         if self.told.elapsed() >= TELL_INTERVAL {
             self.told = Instant::now();
-            eprintln!("{count} {} so far", self.what);
+            console::remark(format_args!("{count} {} so far", self.what));
         }
     }
 }

@@ -4,10 +4,9 @@
 //! ([`crate::store::dynamodb`]). Invariant: verifying changes nothing; a table is deleted only
 //! where its keys and what is in it are etcdynamo's.
 
-use std::io::{self, Write as _};
-
 use super::{Bill, Failed, begin_log, store_config};
 use crate::config::{Consent, TableCommand, TablePlace};
+use crate::console;
 use crate::store::dynamodb::{TableMade, TableReport, WholeTable};
 
 /// How many items are looked at before a table is deleted, to see whose it is.
@@ -50,8 +49,7 @@ async fn verify(place: &TablePlace) -> Result<String, Failed> {
     if report.differences.is_empty() {
         return Ok(format!("{told}the table {name:?} can be used"));
     }
-    // Whoever does not read it any more still gets the exit code.
-    let _ = io::stdout().write_all(told.as_bytes());
+    console::answer(told.trim_end());
     let mut differences = format!("the table {name:?} cannot be used:");
     for difference in &report.differences {
         differences.push_str(&format!("\n  {difference}"));
@@ -96,7 +94,7 @@ async fn delete(place: &TablePlace, consent: Consent) -> Result<String, Failed> 
     if report.is_readable {
         refuse_foreign_items(&table, name).await?;
     }
-    eprintln!("deleting the table {name:?}");
+    console::remark(format_args!("deleting the table {name:?}"));
     table.delete().await.map_err(Failed::because)?;
     Ok(format!("the table {name:?} was deleted"))
 }

@@ -34,6 +34,7 @@ use tokio::time::timeout;
 use self::answer::{Asking, Told, tell};
 use self::event::{Asked, Event, Unusable};
 use super::{Api, Config, keys, reply, route};
+use crate::console;
 use crate::keyspace::Keys;
 use crate::shutdown::Shutdown;
 use crate::traces::Exporting;
@@ -129,8 +130,10 @@ pub async fn report_failed_start(why: &str) {
     let told = async { client.call(request?).await };
     match timeout(REPORT_LIMIT, told).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => eprintln!("etcdynamo: Lambda could not be told: {error}"),
-        Err(_) => eprintln!("etcdynamo: Lambda could not be told in time"),
+        Ok(Err(error)) => {
+            console::remark(format_args!("etcdynamo: Lambda could not be told: {error}"))
+        }
+        Err(_) => console::remark(format_args!("etcdynamo: Lambda could not be told in time")),
     }
 }
 
