@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Mistakes;
+use super::tls;
 use super::typed::Typed;
 use crate::v2client::{Endpoints, Limits, OwnCertificate, TlsFiles};
 
@@ -42,18 +43,8 @@ pub struct ClientConfig {
 
 impl ClientFlags {
     pub(super) fn meaning(self, mistakes: &mut Mistakes) -> ClientConfig {
-        let own = match (self.cert_file, self.key_file) {
-            (Some(cert), Some(key)) => Some(OwnCertificate { cert, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                mistakes.add("cert-file", "needs --key-file");
-                None
-            }
-            (None, Some(_)) => {
-                mistakes.add("key-file", "needs --cert-file");
-                None
-            }
-        };
+        let own = tls::pair(self.cert_file, self.key_file, mistakes);
+        let own = own.map(|(cert, key)| OwnCertificate { cert, key });
         let patience = Duration::from_millis(self.retry_ms.or(0, "retry-ms", mistakes));
         ClientConfig {
             tls: TlsFiles { trusted_ca: self.trusted_ca_file, own },

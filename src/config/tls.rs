@@ -114,20 +114,28 @@ impl TlsFlags {
                 mistakes.add(flag, "https needs --cert-file and --key-file");
             }
         }
-        let tls = match (self.cert_file, self.key_file) {
-            (Some(cert), Some(key)) if is_wanted => {
-                Some(TlsConfig { cert, key, client_ca: self.trusted_ca_file, min_version })
-            }
-            (Some(_), None) => {
-                mistakes.add("cert-file", "needs --key-file");
-                None
-            }
-            (None, Some(_)) => {
-                mistakes.add("key-file", "needs --cert-file");
-                None
-            }
-            (Some(_), Some(_)) | (None, None) => None,
-        };
+        let pair = pair(self.cert_file, self.key_file, mistakes).filter(|_| is_wanted);
+        let tls = pair.map(|(cert, key)| TlsConfig {
+            cert,
+            key,
+            client_ca: self.trusted_ca_file,
+            min_version,
+        });
         TlsMeaning { is_idle: is_any && !is_wanted, tls, metrics }
     }
+}
+
+/// A certificate and its key, which go together.
+pub(super) fn pair(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    mistakes: &mut Mistakes,
+) -> Option<(PathBuf, PathBuf)> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => return Some((cert, key)),
+        (Some(_), None) => mistakes.add("cert-file", "needs --key-file"),
+        (None, Some(_)) => mistakes.add("key-file", "needs --cert-file"),
+        (None, None) => {}
+    }
+    None
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use compat_tests::command::run;
 use compat_tests::http::{Client, Request};
 use compat_tests::relay::Relay;
 use compat_tests::server::{Server, Target, etcdynamo};
@@ -21,7 +22,7 @@ use tempfile::TempDir;
 
 use super::context::{Case, Context, Outcome, expect, expect_equal, expect_status, success, text};
 use super::imports::{etcd_beside, words};
-use super::trees::{directory, ended, run, told, url};
+use super::trees::{directory, ended, url};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -221,11 +222,12 @@ fn follow_while(
 fn comes_to_rest(flags: &[String]) -> Outcome {
     let mut last = String::new();
     let rested = wait::until(PATIENCE, || {
-        let output = run(&words("verify", flags, &[])).ok()?;
-        last = told(&output.stdout) + &told(&output.stderr);
+        let ran = run(&words("verify", flags, &[])).ok()?;
         let is_order = |line: &str| line.ends_with("were created in the other order");
-        let told = told(&output.stdout);
-        (output.status.success() || (!told.is_empty() && told.lines().all(is_order))).then_some(())
+        let is_equal =
+            ran.code == Some(0) || (!ran.out.is_empty() && ran.out.lines().all(is_order));
+        last = ran.out + &ran.err;
+        is_equal.then_some(())
     });
     rested.ok_or_else(|| format!("both stay different: {last}"))
 }

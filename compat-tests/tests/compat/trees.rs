@@ -8,11 +8,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use compat_tests::command::run;
 use compat_tests::http::Request;
 use compat_tests::json::Json;
 use compat_tests::secure::{Authority, Secure};
@@ -56,29 +57,29 @@ pub(crate) fn directory() -> Result<TempDir, String> {
     TempDir::with_prefix("compat-trees-").map_err(|error| error.to_string())
 }
 
-pub(crate) fn run(words: &[&str]) -> Result<Output, String> {
-    etcdynamo().args(words).stdin(Stdio::null()).output().map_err(|error| error.to_string())
-}
-
 pub(crate) fn told(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What it wrote to its standard output, if its exit code is this.
 pub(crate) fn ended(words: &[&str], code: i32) -> Result<String, String> {
-    let output = run(words)?;
-    let (out, complaint) = (told(&output.stdout), told(&output.stderr));
-    let problem = || format!("{words:?} ended with {:?}:\n{out}{complaint}", output.status.code());
-    expect(output.status.code() == Some(code), problem)?;
-    Ok(out)
+    let ran = run(words)?;
+    ran.expect(code, &[])?;
+    Ok(ran.out)
 }
 
 /// What it complained of, if it failed.
 pub(crate) fn refused(words: &[&str]) -> Result<String, String> {
-    let output = run(words)?;
-    let complaint = told(&output.stderr);
-    expect_equal(&complaint, output.status.code(), Some(1))?;
-    Ok(complaint)
+    let ran = run(words)?;
+    ran.expect(1, &[])?;
+    Ok(ran.err)
+}
+
+/// Its flags make no sense, and it names the one, but no password.
+pub(crate) fn misused(words: &[&str], flag: &str) -> Outcome {
+    let ran = run(words)?;
+    ran.expect(64, &[flag])?;
+    expect(!ran.err.contains("SECRET"), || ran.err.clone())
 }
 
 pub(crate) fn name(path: &Path) -> &str {
@@ -468,10 +469,7 @@ fn mistakes(context: &Context) -> Outcome {
         (&["verify", "--from", &url, "--to", &url, "--max-differences", "x"], "--max-differences"),
         (&["info", "http://u:SECRET@host/path"], "server"),
     ] {
-        let output = run(words)?;
-        let complaint = told(&output.stderr);
-        expect_equal(&complaint, output.status.code(), Some(64))?;
-        expect(complaint.contains(why) && !complaint.contains("SECRET"), || complaint.clone())?;
+        misused(words, why)?;
     }
     let nobody = refused(&["export", "--from", "http://127.0.0.1:1", "--retry-ms", "0"])?;
     expect(nobody.contains("http://127.0.0.1:1 cannot be asked"), || nobody.clone())

@@ -21,6 +21,7 @@ use super::calls::{Patience, read};
 use super::error::Failure;
 use super::layout::Attributes;
 use super::meter::failed;
+use super::scan::{self, Way};
 use crate::store::StoreError;
 use crate::v2::Key;
 
@@ -73,23 +74,9 @@ impl DynamoDbStore {
             .filter_expression("begins_with(pk, :k)")
             .expression_attribute_values(":k", AttributeValue::S(self.layout.partitions()))
             .projection_expression("pk, sk")
-            .set_exclusive_start_key(from)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let page = read(Patience::new(self.timing.read), || {
-            let request = request.clone();
-            async move {
-                let mut call = self.meter.begin("Scan");
-                match self.lines.attempt(&mut call, request.send()).await {
-                    Ok(page) => {
-                        call.read(&page.consumed_capacity);
-                        Ok(page)
-                    }
-                    Err(trouble) => Err(failed(call, &trouble)),
-                }
-            }
-        });
-        let page = page.await?;
+            .set_exclusive_start_key(from);
+        let Self { lines, meter, timing, .. } = self;
+        let page = scan::page(request, Way { lines, meter, timing: *timing }).await?;
         Ok((page.items.unwrap_or_default(), page.last_evaluated_key))
     }
 

@@ -18,6 +18,7 @@ mod layout;
 mod meter;
 mod read;
 mod record;
+mod scan;
 mod streams;
 mod table;
 #[cfg(test)]

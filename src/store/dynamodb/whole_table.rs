@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    BillingMode, PointInTimeRecoveryStatus, ReturnConsumedCapacity, StreamViewType,
-    TableDescription, TableStatus, TimeToLiveDescription, TimeToLiveStatus,
+    BillingMode, PointInTimeRecoveryStatus, StreamViewType, TableDescription, TableStatus,
+    TimeToLiveDescription, TimeToLiveStatus,
 };
 use tokio::time::{Instant, sleep};
 
@@ -19,8 +19,9 @@ use super::calls::{Lines, Patience, Timing, Trouble, attempt, read};
 use super::error::{Failure, Fate};
 use super::item::{decode_at, size};
 use super::layout::{Attributes, Layout, PARTITION, Place, SORT, key_at};
-use super::meter::{Call, Meter, failed};
+use super::meter::Meter;
 use super::record::decode_record;
+use super::scan::{self, Way};
 use super::table::{
     Table, TableError, TableMade, all_differences, is_settled, key_differences, status,
 };
@@ -290,23 +291,9 @@ impl WholeTable {
         let request = (self.client.scan())
             .table_name(&self.name)
             .set_exclusive_start_key(from.map(|SurveyCursor(place)| place))
-            .set_limit(at_most)
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let page = read(Patience::new(self.timing.read), || {
-            let request = request.clone();
-            async move {
-                let mut call: Call = self.meter.begin("Scan");
-                match self.lines.attempt(&mut call, request.send()).await {
-                    Ok(page) => {
-                        call.read(&page.consumed_capacity);
-                        Ok(page)
-                    }
-                    Err(trouble) => Err(failed(call, &trouble)),
-                }
-            }
-        });
-        let page = page.await?;
+            .set_limit(at_most);
+        let Self { lines, meter, timing, .. } = self;
+        let page = scan::page(request, Way { lines, meter, timing: *timing }).await?;
         Ok(Survey {
             found: page.items().iter().map(surveyed).collect(),
             next: page.last_evaluated_key.map(SurveyCursor),
