@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Mistakes;
 use super::client::{self, ClientConfig, ClientFlags};
 use super::typed::Typed;
+use super::{DEFAULT_LISTEN, Mistakes};
 use crate::migrate::Scope;
 use crate::v2client::Endpoints;
 
@@ -162,6 +162,7 @@ fn place(text: &str, flag: &str, mistakes: &mut Mistakes) -> Option<TreePlace> {
 pub(super) struct InfoFlags {
     /// The URLs of the members of a cluster, comma-separated.
     #[arg(env = "ETCDYNAMO_FROM", hide_env_values = true, value_name = "URLS")]
+    #[arg(default_value = DEFAULT_LISTEN)]
     server: String,
 
     /// Tell it in JSON, for programs.
@@ -245,7 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn info_asks_one_cluster() {
+    fn info_asks_one_cluster_or_the_server_on_this_machine() {
+        let Ok(Asked::Info(config)) = asked(&["info"]) else { panic!("nothing is needed") };
+        assert_eq!((config.server, config.json), (urls("http://127.0.0.1:2379"), false));
         let Ok(Asked::Info(config)) = asked(&["info", "http://a:1", "--json"]) else {
             panic!("a URL is enough");
         };
