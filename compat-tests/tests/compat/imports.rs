@@ -443,8 +443,10 @@ fn mortal(context: &Context) -> Outcome {
     let import = ["import", "--from", name(&file), "--to", &to];
     // However far it comes before the two seconds are over, nothing stays.
     ended(&import, 0)?;
+    // The directory is gone at once, and takes what is below it along within a second.
     let gone = wait::until(Duration::from_secs(10), || {
-        context.get("/d").is_ok_and(|got| got.status() == 404).then_some(())
+        let is_gone = |key| context.get(key).is_ok_and(|got| got.status() == 404);
+        (is_gone("/d") && is_gone("/d/e0/f")).then_some(())
     });
     gone.ok_or("the directory outlived its TTL")?;
     // As an interrupted import leaves it: made, without its TTL yet.
