@@ -19,6 +19,8 @@ use std::future::Future;
 use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
+
 use crate::traces::Parent;
 
 tokio::task_local! {
@@ -26,7 +28,7 @@ tokio::task_local! {
 }
 
 /// Request units.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Units {
     /// Read request units.
     pub read: f64,

@@ -23,6 +23,15 @@ use crate::clock::{Clock, unix_ms};
 /// How far apart two expirations may be: a TTL is given in whole seconds.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
+/// Whether both mean the same time.
+pub(super) fn is_same_expiration(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.duration_since(b).abs() <= TOLERANCE,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 /// A difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -249,12 +258,7 @@ impl Found {
                 self.tell(&a.key, What::Kind);
             }
         }
-        let is_same = match (a.expiration, b.expiration) {
-            (None, None) => true,
-            (Some(a), Some(b)) => a.duration_since(b).abs() <= TOLERANCE,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if !is_same {
+        if !is_same_expiration(a.expiration, b.expiration) {
             self.is.expirations += 1;
             self.tell(&a.key, What::Expiration(a.expiration, b.expiration));
         }

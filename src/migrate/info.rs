@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::export::version;
 use super::{Scope, Snapshot, TreeError};
+use crate::units::Units;
 use crate::v2client::Client;
 
 /// What is known of a server. As JSON its fields are in camel case, and null where it said nothing.
@@ -72,15 +73,6 @@ pub struct Etcdynamo {
     pub consumed: BTreeMap<String, Units>,
     /// What it consumed while the tree was counted, for this and for all else that it did.
     pub consumed_meanwhile: Option<Units>,
-}
-
-/// DynamoDB's request units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Units {
-    /// Read request units.
-    pub read: f64,
-    /// Write request units.
-    pub write: f64,
 }
 
 /// Asks a server, and counts what it holds. `progress` is told nodes and bytes so far.
@@ -218,10 +210,9 @@ fn with_difference(before: Option<&Etcdynamo>, after: Etcdynamo) -> Etcdynamo {
         return after;
     }
     let sum = |of: &Etcdynamo| {
-        of.consumed.values().fold(Units::default(), |sum, units| Units {
-            read: sum.read + units.read,
-            write: sum.write + units.write,
-        })
+        let mut sum = Units::default();
+        of.consumed.values().for_each(|units| sum += *units);
+        sum
     };
     let (before, now) = (before.map(sum), sum(&after));
     let since =

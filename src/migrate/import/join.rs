@@ -8,12 +8,10 @@
 
 use std::cmp::Ordering;
 
-use jiff::Timestamp;
-
-use super::super::compare::TOLERANCE;
+use super::super::compare::is_same_expiration;
 use super::super::dump::Reader;
 use super::super::node::is_below;
-use super::super::snapshot::{Snapshot, TreeError};
+use super::super::snapshot::Snapshot;
 use super::super::ttl::{Left, left, now};
 use super::super::{Content, Node, order};
 use super::Fatal;
@@ -46,11 +44,8 @@ pub(in crate::migrate) async fn join(
     extra: Extra,
 ) -> Result<Joined, Fatal> {
     let scope = plan.header().scope.clone();
-    let mut there = match Snapshot::open(target.client(), &scope).await {
-        Ok(snapshot) => Some(snapshot),
-        Err(TreeError::NotThere(_)) => None,
-        Err(error) => return Err(Fatal::TargetTree(error)),
-    };
+    let there = Snapshot::open_if_there(target.client(), &scope).await;
+    let mut there = there.map_err(Fatal::TargetTree)?;
     let mut dump = Reader::begin(spool.read()).map_err(Fatal::Dump)?;
     let mut joined = Joined::default();
     let mut wanted = dump.next().map_err(Fatal::Dump)?;
@@ -126,15 +121,6 @@ fn judge(wanted: &Node, found: Option<&Node>, extra: Extra, remove: &mut Vec<Str
                 && is_same_expiration(wanted.expiration, found.expiration);
             if is_same { Todo::Nothing } else { Todo::Change }
         }
-    }
-}
-
-/// Whether both mean the same time.
-fn is_same_expiration(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => a.duration_since(b).abs() <= TOLERANCE,
-        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

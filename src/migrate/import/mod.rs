@@ -267,11 +267,8 @@ pub(in crate::migrate) async fn plan_with_mortals(
 
 /// Refuses a target that has any of the nodes' places taken.
 pub(in crate::migrate) async fn require_empty(target: &Target, scope: &Scope) -> Result<(), Fatal> {
-    let mut snapshot = match Snapshot::open(target.client(), scope).await {
-        Ok(snapshot) => snapshot,
-        Err(TreeError::NotThere(_)) => return Ok(()),
-        Err(error) => return Err(Fatal::TargetTree(error)),
-    };
+    let there = Snapshot::open_if_there(target.client(), scope).await;
+    let Some(mut snapshot) = there.map_err(Fatal::TargetTree)? else { return Ok(()) };
     let mut count = 0;
     while snapshot.next().await.map_err(Fatal::TargetTree)?.is_some() {
         count += 1;

@@ -108,9 +108,6 @@ async fn compare(mut from: Tree<'_>, mut to: Tree<'_>) -> Result<Comparison, Fat
 
 /// The tree of a server; one without nodes where there is nothing.
 async fn tree_of<'c>(client: &'c Client, scope: &Scope) -> Result<Tree<'c>, TreeError> {
-    match Snapshot::open(client, scope).await {
-        Ok(snapshot) => Ok(Tree::Server(Box::new(snapshot))),
-        Err(TreeError::NotThere(_)) => Ok(Tree::Empty),
-        Err(error) => Err(error),
-    }
+    let snapshot = Snapshot::open_if_there(client, scope).await?;
+    Ok(snapshot.map_or(Tree::Empty, |snapshot| Tree::Server(Box::new(snapshot))))
 }

@@ -87,6 +87,18 @@ impl<'c> Snapshot<'c> {
         Ok(Snapshot { place, walks: vec![walk], hidden, check: Check::new(scope.clone()) })
     }
 
+    /// The same; none where there is nothing.
+    pub async fn open_if_there(
+        client: &'c Client,
+        scope: &Scope,
+    ) -> Result<Option<Snapshot<'c>>, TreeError> {
+        match Snapshot::open(client, scope).await {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(TreeError::NotThere(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The `X-Etcd-Index` of the first listing; etcd and etcdynamo always say it.
     pub fn index(&self) -> Option<u64> {
         self.place.head.as_ref()?.index
